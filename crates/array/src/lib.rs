@@ -1,1 +1,32 @@
-//! 
+//! What an array is made of and what is computed on it: element types, the bytes of a segment, the
+//! segment grid, checksums, generated numbers and the kernels of the operations.
+//!
+//! The idea: an array is cut into segments by a [`Grid`] that depends on its length alone. A segment is a
+//! [`Buffer`], an [`Operation`] turns one buffer into another, and the result has the same bits whatever the
+//! layout, the number of threads or the CPU: every elementary function is our own or comes from the `libm`
+//! crate, no result depends on a neighbouring element, and what is combined (checksums) is combined exactly.
+//! [`KERNELS_ID`] names those bits.
+//!
+//! Absent on purpose: sockets, JSON, names of arrays, copies, errors of other nodes. Slices in, slices out.
+//! Also absent: a thread pool. [`Operation::apply`] splits its work on the rayon pool that it is called on.
+//!
+//! Bytes are little-endian, in memory as on the wire, so a buffer is sent as it lies.
+
+#[cfg(target_endian = "big")]
+compile_error!("buffers are sent as they lie in memory, and the wire format is little-endian");
+
+pub mod buffer;
+pub mod checksum;
+pub mod dtype;
+pub mod element;
+pub mod grid;
+pub mod kernels;
+pub mod operation;
+pub mod random;
+
+pub use buffer::Buffer;
+pub use dtype::{DType, UnknownDType};
+pub use element::Element;
+pub use grid::{Grid, LEN_MAX};
+pub use kernels::KERNELS_ID;
+pub use operation::{Operation, UnknownOperation, WrongDType};

@@ -1,0 +1,42 @@
+//! `(sin x + cos x)^2 / (sqrt|x| + 1)`.
+
+use super::elementary::{SIN_COS_MAX, sin_plus_cos};
+
+/// Elements between two looks for arguments the fast path cannot take. The block and its results stay in the
+/// first-level cache (8 KiB), so that going through it again is cheap.
+const BLOCK: usize = 512;
+
+/// The loop over slices of equal length.
+#[inline(always)]
+pub fn run(input: &[f64], output: &mut [f64]) {
+    for (input, output) in input.chunks(BLOCK).zip(output.chunks_mut(BLOCK)) {
+        let mut within = true;
+        for (&x, y) in input.iter().zip(output.iter_mut()) {
+            *y = formula(sin_plus_cos(x), x);
+            within &= x.abs() <= SIN_COS_MAX;
+        }
+        if !within {
+            replace_far(input, output);
+        }
+    }
+}
+
+/// Computes again what lies beyond the fast path. Only those elements, so that no result depends on its
+/// neighbours.
+#[cold]
+#[inline(never)]
+fn replace_far(input: &[f64], output: &mut [f64]) {
+    for (&x, y) in input.iter().zip(output) {
+        if x.is_finite() && x.abs() > SIN_COS_MAX {
+            *y = formula(libm::sin(x) + libm::cos(x), x);
+        } else if !x.is_finite() {
+            // One NaN for all: which one the arithmetic gives differs between CPUs.
+            *y = f64::NAN;
+        }
+    }
+}
+
+#[inline(always)]
+fn formula(sin_plus_cos: f64, x: f64) -> f64 {
+    sin_plus_cos * sin_plus_cos / (x.abs().sqrt() + 1.0)
+}

@@ -1,0 +1,27 @@
+//! `trunc((x ln x) mod 7)` for some ints, the others as they are.
+
+use super::elementary::{ln, small_to_i32};
+
+/// The loop over slices of equal length.
+#[inline(always)]
+pub fn run(input: &[i32], output: &mut [i32]) {
+    for (&x, y) in input.iter().zip(output) {
+        let chosen = x % 3 == 0 || (500..=1000).contains(&x);
+        // Computed for every x, as a branch would cost more. Below 1 it is the value of 1, which is 0.
+        let value = x_ln_x_mod_7(x.max(1));
+        *y = if chosen { value } else { x };
+    }
+}
+
+/// `trunc((x ln x) mod 7)` for x >= 1.
+///
+/// The product is positive, so truncating it first changes nothing, and what is left is integer arithmetic,
+/// exact in doubles: below 2^36 here. The half keeps the quotient away from the integers, where rounding
+/// could reach the next one.
+#[inline(always)]
+fn x_ln_x_mod_7(x: i32) -> i32 {
+    let x = f64::from(x);
+    let whole = (x * ln(x)).floor();
+    let sevens = ((whole + 0.5) * (1.0 / 7.0)).floor();
+    small_to_i32(whole - 7.0 * sevens)
+}

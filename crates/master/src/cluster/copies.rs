@@ -1,0 +1,429 @@
+//! Copies: how many a segment needs, fetching missing ones, dropping useless ones.
+//!
+//! A copy moves by `RECOVER_DATA`: the worker that shall have it fetches it from one that has it, and says so. The same
+//! is used to complete what is being written or computed ([`Cluster::ensure_copies`], before it is acknowledged) and to
+//! mend what a worker's death has thinned out ([`Cluster::repair`]).
+
+use super::Cluster;
+use super::placement::{Candidate, place_replica};
+use array::DType;
+use protocol::message::client::{Endpoint, IncidentKind};
+use protocol::message::worker::{CopiesChanged, DropCopies, RecoverData, RecoveryComplete};
+use protocol::{CopyId, CopyRecord, VersionId, WorkerId, limits};
+use std::time::Duration;
+
+/// Copies one worker fetches at a time: two are under way, the others keep it from waiting for the master.
+const TRANSFERS_PER_WORKER: usize = 4;
+
+/// With two copies or more left, repair waits this long for the worker to come back; then no byte has to move.
+const REPAIR_GRACE: Duration = Duration::from_secs(1);
+
+impl Cluster {
+    /// Verified copies that a write needs before it is acknowledged.
+    pub(super) fn required_copies(&self, replication: u32) -> usize {
+        self.members
+            .values()
+            .filter(|member| member.stays())
+            .count()
+            .min(replication as usize)
+    }
+
+    /// Those who have a copy now, in the order given, then any others.
+    pub(super) fn live_holders(&self, copy: CopyId, crc32c: u32, order: &[WorkerId]) -> Vec<WorkerId> {
+        let has = |worker: &&WorkerId| {
+            self.live(worker)
+                .is_some_and(|member| member.holds(copy) == Some(crc32c))
+        };
+        let mut holders: Vec<WorkerId> = order.iter().filter(has).cloned().collect();
+        for (worker, member) in &self.members {
+            if member.up && member.holds(copy) == Some(crc32c) && !holders.contains(worker) {
+                holders.push(worker.clone());
+            }
+        }
+        holders
+    }
+
+    /// Holders of a segment of the catalog that can be asked now, the primary first, suspects last.
+    pub(super) fn readers(&self, copy: CopyId) -> Vec<WorkerId> {
+        let Some(segment) = self.catalog.segment(copy) else {
+            return Vec::new();
+        };
+        let live = segment
+            .holders
+            .iter()
+            .filter(|worker| self.live(worker).is_some());
+        let mut readers: Vec<WorkerId> = live.cloned().collect();
+        readers.sort_by_key(|worker| self.members[worker].suspect);
+        readers
+    }
+
+    /// Address book of some workers.
+    pub(super) fn endpoints(&self, workers: &[WorkerId]) -> Vec<Endpoint> {
+        let endpoint = |worker: &WorkerId| {
+            let address = self.members.get(worker)?.hello.address.clone();
+            Some(Endpoint {
+                worker: worker.clone(),
+                address,
+            })
+        };
+        workers.iter().filter_map(endpoint).collect()
+    }
+
+    /// Workers that could take copies, but for some.
+    pub(super) fn candidates(&self, except: &[WorkerId]) -> Vec<Candidate> {
+        let others = self.placeable().filter(|(worker, _)| !except.contains(worker));
+        let candidate = |(worker, member): (&WorkerId, &super::Member)| Candidate {
+            worker: worker.clone(),
+            cores: member.cores,
+            memory_bytes: member.hello.memory_bytes,
+            free_bytes: member.free_bytes(),
+            zone: member.hello.zone.clone(),
+        };
+        others.map(candidate).collect()
+    }
+
+    /// Sees to it that a copy exists `required` times. True when it does, or when no more can be had and `min_copies`
+    /// exist; false while there is something to wait for.
+    pub(super) fn ensure_copies(
+        &mut self,
+        copy: CopyRecord,
+        dtype: DType,
+        have: &[WorkerId],
+        required: usize,
+    ) -> bool {
+        if have.len() >= required {
+            return true;
+        }
+        let first = (copy.id(), WorkerId::from(""));
+        let under_way = self
+            .transfers
+            .range(first..)
+            .take_while(|((id, _), _)| *id == copy.id());
+        let mut holders = have.to_vec();
+        holders.extend(under_way.map(|((_, target), _)| target.clone()));
+        while holders.len() < required {
+            match self.start_transfer(copy, dtype, have, &holders) {
+                Target::Chosen(target) => holders.push(target),
+                Target::AllBusy => return false,
+                Target::None => break,
+            }
+        }
+        holders.len() == have.len() && have.len() >= self.config.min_copies as usize
+    }
+
+    /// Has one more worker fetch a copy from those who `have` it; `holders` have or fetch it already.
+    fn start_transfer(
+        &mut self,
+        copy: CopyRecord,
+        dtype: DType,
+        have: &[WorkerId],
+        holders: &[WorkerId],
+    ) -> Target {
+        let candidates = self.candidates(holders);
+        let idle = |candidate: &Candidate| self.members[&candidate.worker].fetching < TRANSFERS_PER_WORKER;
+        let (idle, busy): (Vec<_>, Vec<_>) = candidates.into_iter().partition(idle);
+        let zones: Vec<Option<&str>> = holders
+            .iter()
+            .filter_map(|holder| self.members.get(holder))
+            .map(|member| member.hello.zone.as_deref())
+            .collect();
+        let Some(target) = place_replica(copy.1, copy.bytes(), &zones, &idle) else {
+            // A suspect one is alive or down in a moment.
+            let suspects = self
+                .members
+                .iter()
+                .any(|(id, member)| member.stays() && member.suspect && !holders.contains(id));
+            return if busy.is_empty() && !suspects {
+                Target::None
+            } else {
+                Target::AllBusy
+            };
+        };
+        let sources = self.endpoints(have);
+        log::debug!(
+            "worker {target} fetches {} from {}",
+            copy.id(),
+            sources
+                .iter()
+                .map(|s| s.worker.as_str())
+                .collect::<Vec<_>>()
+                .join(", ")
+        );
+        if let Some(member) = self.members.get_mut(&target) {
+            member.fetching += 1;
+            member.promised += copy.bytes();
+        }
+        self.transfers
+            .insert((copy.id(), target.clone()), self.now.elapsed);
+        self.tell(&target, RecoverData { copy, dtype, sources });
+        Target::Chosen(target)
+    }
+
+    /// Fetches copies that are missing in the catalog, those of segments with the fewest copies first.
+    pub(super) fn repair(&mut self) {
+        let capacity = |cluster: &Cluster| {
+            cluster
+                .placeable()
+                .any(|(_, member)| member.fetching < TRANSFERS_PER_WORKER)
+        };
+        if !self.settled() || !capacity(self) {
+            return;
+        }
+        let grace_over = self.now.elapsed >= self.last_down + REPAIR_GRACE;
+        let workers = self.placeable().count() as u32;
+        // Only so many can be started before all workers are busy; the rest is for later.
+        let limit = workers as usize * TRANSFERS_PER_WORKER * 2;
+        let worth_it =
+            |(copies, _): &&(u32, CopyId)| *copies >= 1 && *copies < workers && (*copies == 1 || grace_over);
+        let thin = self
+            .catalog
+            .under_replicated()
+            .iter()
+            .filter(worth_it)
+            .map(|(_, copy)| *copy);
+        let fetched = |copy: &CopyId| {
+            self.transfers
+                .range((*copy, WorkerId::from(""))..)
+                .next()
+                .is_some_and(|((id, _), _)| id == copy)
+        };
+        let thin: Vec<CopyId> = thin.filter(|copy| !fetched(copy)).take(limit).collect();
+        for copy in thin.into_iter().chain(self.copies_only_on_draining(limit)) {
+            self.repair_segment(copy);
+            if !capacity(self) {
+                return;
+            }
+        }
+    }
+
+    fn repair_segment(&mut self, id: CopyId) {
+        let Some(version) = self.catalog.version(id.version()) else {
+            return;
+        };
+        let (dtype, replication) = (version.dtype, version.replication);
+        let Some(segment) = version.segments.get(id.segment() as usize) else {
+            return;
+        };
+        let copy = CopyRecord(
+            id.version(),
+            id.segment(),
+            segment.crc32c,
+            version.segment_bytes(id.segment()),
+        );
+        let order = segment.holders.clone();
+        let have = self.live_holders(id, copy.crc32c(), &order);
+        let staying = have
+            .iter()
+            .filter(|worker| !self.members[*worker].draining)
+            .count();
+        let under_way = self
+            .transfers
+            .range((id, WorkerId::from(""))..)
+            .take_while(|((other, _), _)| *other == id)
+            .count();
+        if have.is_empty() || staying + under_way >= self.required_copies(replication) {
+            return;
+        }
+        let mut holders = have.clone();
+        holders.extend(order);
+        self.start_transfer(copy, dtype, &have, &holders);
+    }
+
+    /// Segments that would have too few copies if the draining workers went now.
+    fn copies_only_on_draining(&self, limit: usize) -> Vec<CopyId> {
+        let draining = self
+            .members
+            .iter()
+            .filter(|(_, member)| member.draining && member.up);
+        let held = draining.flat_map(|(worker, _)| self.catalog.holdings(worker));
+        held.filter(|copy| !self.survives_draining(*copy))
+            .take(limit)
+            .collect()
+    }
+
+    /// Whether a segment has all the copies it can have on workers that stay.
+    fn survives_draining(&self, copy: CopyId) -> bool {
+        let Some(version) = self.catalog.version(copy.version()) else {
+            return true;
+        };
+        let stays = |worker: &&WorkerId| self.live(worker).is_some_and(|member| !member.draining);
+        let staying = self
+            .catalog
+            .segment(copy)
+            .map_or(0, |segment| segment.holders.iter().filter(stays).count());
+        staying >= self.required_copies(version.replication).max(1)
+    }
+
+    /// Whether a worker can go without a trace.
+    pub(super) fn is_dispensable(&self, worker: &WorkerId) -> bool {
+        let busy = self
+            .members
+            .get(worker)
+            .is_some_and(|member| !member.in_flight.is_empty() || !member.queue.is_empty());
+        let staged = self.uploads.keys().chain(self.operations.keys());
+        let holds_staged = staged.into_iter().any(|version| self.holds_any(worker, *version));
+        !busy
+            && !holds_staged
+            && self
+                .catalog
+                .holdings(worker)
+                .all(|copy| self.survives_draining(copy))
+    }
+
+    fn holds_any(&self, worker: &WorkerId, version: VersionId) -> bool {
+        self.members
+            .get(worker)
+            .is_some_and(|member| member.holds_version(version))
+    }
+
+    pub(super) fn on_recovery_complete(&mut self, worker: &WorkerId, complete: RecoveryComplete) {
+        let copy = complete.copy;
+        if self.transfers.remove(&(copy.id(), worker.clone())).is_some()
+            && let Some(member) = self.members.get_mut(worker)
+        {
+            member.fetching = member.fetching.saturating_sub(1);
+        }
+        self.changed = true;
+        if let Some(error) = complete.error {
+            log::warn!("worker {worker} could not fetch {}: {error}", copy.id());
+            return;
+        }
+        self.count_moved(copy.bytes());
+        self.take_copy(worker, copy);
+    }
+
+    /// A worker has a copy that it did not have.
+    fn take_copy(&mut self, worker: &WorkerId, copy: CopyRecord) {
+        let in_catalog = self
+            .catalog
+            .segment(copy.id())
+            .map(|segment| (segment.crc32c, segment.holders.clone()));
+        let wanted = match &in_catalog {
+            None => self.is_needed(copy.0),
+            Some((crc32c, holders)) => {
+                let stays = |holder: &&WorkerId| {
+                    *holder != worker && self.live(holder).is_none_or(|member| !member.draining)
+                };
+                let others = holders.iter().filter(stays).count();
+                let replication = self
+                    .catalog
+                    .version(copy.0)
+                    .map_or(0, |version| version.replication);
+                *crc32c == copy.crc32c() && (holders.contains(worker) || others < replication as usize)
+            }
+        };
+        if !wanted {
+            return self.tell(
+                worker,
+                DropCopies {
+                    versions: vec![],
+                    copies: vec![copy.id()],
+                },
+            );
+        }
+        if let Some(member) = self.members.get_mut(worker) {
+            member.add(copy);
+        }
+        if in_catalog.is_some() {
+            self.copies_added.push((copy.id(), worker.clone()));
+        }
+    }
+
+    /// Copies arrived on a worker's data port, or broke.
+    pub(super) fn on_copies_changed(&mut self, worker: &WorkerId, changed: CopiesChanged) {
+        for copy in changed.stored {
+            self.touch_upload(copy.0);
+            self.take_copy(worker, copy);
+        }
+        for copy in changed.broken {
+            self.on_broken_copy(worker, copy);
+        }
+        self.changed = true;
+    }
+
+    /// A copy did not have the bytes it should have.
+    pub(super) fn on_broken_copy(&mut self, worker: &WorkerId, copy: CopyId) {
+        self.lose_copy(worker, copy);
+        self.record_incident(
+            IncidentKind::BrokenCopy,
+            worker,
+            format!("its copy of {copy} did not have its checksum"),
+        );
+    }
+
+    /// A worker does not have a copy that it was thought to have.
+    pub(super) fn lose_copy(&mut self, worker: &WorkerId, copy: CopyId) {
+        if let Some(member) = self.members.get_mut(worker) {
+            member.remove(copy);
+        }
+        if self
+            .catalog
+            .segment(copy)
+            .is_some_and(|segment| segment.holders.contains(worker))
+        {
+            self.copies_removed.push((copy, worker.clone()));
+        }
+        self.changed = true;
+    }
+
+    /// Tells the catalog about copies that came and went. Not synced: inventories tell it again after a restart.
+    pub(super) fn flush_copies(&mut self) {
+        if self.copies_added.is_empty() && self.copies_removed.is_empty() {
+            return;
+        }
+        let added = std::mem::take(&mut self.copies_added);
+        let removed = std::mem::take(&mut self.copies_removed);
+        self.propose(
+            super::Command::CopiesChanged { added, removed },
+            false,
+            super::Then::Nothing,
+        );
+    }
+
+    /// Whether anybody may still ask for a version.
+    pub(super) fn is_needed(&self, version: VersionId) -> bool {
+        self.catalog.version(version).is_some()
+            || self.uploads.contains_key(&version)
+            || self.operations.contains_key(&version)
+            || self.operations.values().any(|running| running.source == version)
+            || self.pins.values().any(|pin| pin.version == version)
+    }
+
+    pub(super) fn forget_transfers_to(&mut self, worker: &WorkerId) {
+        self.transfers.retain(|(_, target), _| target != worker);
+    }
+
+    /// Gives up transfers that take too long; whoever needs the copy asks for it again, elsewhere if possible.
+    pub(super) fn watch_transfers(&mut self) {
+        let now = self.now.elapsed;
+        let patience = |copy: &CopyId| {
+            let bytes = self
+                .catalog
+                .version(copy.version())
+                .map_or(0, |version| version.segment_bytes(copy.segment()));
+            // One payload time for each of the transfers that may be before it in the queue.
+            limits::payload_timeout(bytes).min(Duration::from_secs(60)) * (TRANSFERS_PER_WORKER as u32 / 2)
+        };
+        let late = self
+            .transfers
+            .iter()
+            .filter(|((copy, _), since)| now - **since >= patience(copy));
+        let late: Vec<(CopyId, WorkerId)> = late.map(|(key, _)| key.clone()).collect();
+        for (copy, target) in late {
+            log::warn!("worker {target} takes too long to fetch {copy}");
+            self.transfers.remove(&(copy, target.clone()));
+            if let Some(member) = self.members.get_mut(&target) {
+                member.fetching = member.fetching.saturating_sub(1);
+            }
+        }
+    }
+}
+
+/// Who shall have one more copy.
+enum Target {
+    Chosen(WorkerId),
+    /// There are workers for it, but all have enough to do.
+    AllBusy,
+    /// Nobody is left.
+    None,
+}

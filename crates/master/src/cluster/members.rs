@@ -1,0 +1,811 @@
+//! The workers that are there: registration, signs of life, and death.
+//!
+//! A member is *alive*, *suspect* after [`SUSPECT_AFTER`] without a heartbeat, and *down* when its control connection ends
+//! or after [`DOWN_AFTER`] without a heartbeat; then it is no member any more. Silence is measured by a clock that stands
+//! still while the master does, so that a master that was starved does not take that for its workers' silence.
+//!
+//! A worker is *up*, able to take part, from the moment its registration is in the catalog.
+
+use super::catalog::{Applied, incident};
+use super::command::Command;
+use super::operations::TaskKey;
+use super::requests::Peer;
+use super::{Cluster, ConnId, Effect, Then};
+use protocol::message::client::{IncidentKind, WorkerState};
+use protocol::message::worker::*;
+use protocol::message::{Body, Hello, Message, Ping, Role};
+use protocol::{CopyId, CopyRecord, Digest, ErrorCode, VersionId, WireError, WorkerId, limits, name};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// Five heartbeats missed: long enough that a busy machine seldom gets there, and nothing is moved yet.
+pub const SUSPECT_AFTER: Duration = Duration::from_millis(500);
+
+/// Ten heartbeats missed. Being wrong is cheap: the worker comes back with its copies, and no byte moves.
+pub const DOWN_AFTER: Duration = Duration::from_millis(1000);
+
+/// How long a restarted master waits for the workers of its catalog: they ask every second at the latest.
+pub const REPORT_GRACE: Duration = Duration::from_secs(3);
+
+/// How long the last copy of a segment may still come back after its holder's connection ended: a worker that has only lost
+/// its connection is back within some tens of milliseconds. After that the loss is told.
+const RETURN_AFTER_CLOSE: Duration = Duration::from_millis(500);
+
+/// The same after silence: the process is probably there and only slow.
+const RETURN_AFTER_SILENCE: Duration = Duration::from_secs(5);
+
+/// How long the holder of a worker id has to answer a ping when another process claims the id.
+const CLAIM_TIMEOUT: Duration = Duration::from_millis(200);
+
+/// How long a digest may differ, without changing, before the inventory is asked for.
+const DIGEST_PATIENCE: Duration = Duration::from_secs(1);
+
+/// A worker that is there.
+#[derive(Debug)]
+pub(super) struct Member {
+    pub conn: ConnId,
+    pub heartbeat_conn: Option<ConnId>,
+    pub hello: WorkerHello,
+    pub cores: u32,
+    /// Its registration is in the catalog.
+    pub up: bool,
+    pub suspect: bool,
+    pub draining: bool,
+    /// It was told that nothing depends on it.
+    drained: bool,
+    pub reachable: Option<bool>,
+    /// By the liveness clock.
+    pub last_heard: Duration,
+    /// As it reported last.
+    pub memory_used: u64,
+    /// What it was asked to keep room for since then.
+    pub promised: u64,
+    pub tasks_reported: u64,
+    /// Every copy it has reported and not been told to drop.
+    held: BTreeMap<CopyId, (u32, u64)>,
+    digest: Digest,
+    /// The digest it reports instead, and since when.
+    mismatch: Option<(Digest, Duration)>,
+    /// Segments waiting to be sent to it, and those sent.
+    pub queue: BTreeSet<TaskKey>,
+    pub in_flight: BTreeMap<CopyId, Duration>,
+    /// Copies it is fetching.
+    pub fetching: usize,
+    next_call: u64,
+    calls: BTreeMap<u64, Call>,
+}
+
+/// A question to a worker that it has not answered.
+#[derive(Clone, Debug)]
+enum Call {
+    Reserve(VersionId),
+    Inventory,
+    Claim,
+}
+
+/// A process that says it is a worker whose id is taken.
+#[derive(Debug)]
+pub(super) struct Claim {
+    message: Message,
+    until: Duration,
+}
+
+impl Member {
+    fn new(conn: ConnId, register: &RegisterWorker, hello: WorkerHello, heard: Duration) -> Member {
+        Member {
+            conn,
+            heartbeat_conn: None,
+            cores: register.cores.max(1),
+            up: false,
+            suspect: false,
+            draining: hello.draining,
+            drained: false,
+            reachable: None,
+            last_heard: heard,
+            memory_used: 0,
+            promised: 0,
+            tasks_reported: 0,
+            held: BTreeMap::new(),
+            digest: Digest::default(),
+            mismatch: None,
+            queue: BTreeSet::new(),
+            in_flight: BTreeMap::new(),
+            fetching: 0,
+            next_call: 1,
+            calls: BTreeMap::new(),
+            hello,
+        }
+    }
+
+    pub fn state(&self) -> WorkerState {
+        match self.suspect {
+            true => WorkerState::Suspect,
+            false => WorkerState::Alive,
+        }
+    }
+
+    /// Whether it counts as one that copies can be on: it takes part, and is not on its way out.
+    pub fn stays(&self) -> bool {
+        self.up && !self.draining
+    }
+
+    /// Whether it may be given new copies.
+    pub fn takes_copies(&self) -> bool {
+        self.stays() && !self.suspect
+    }
+
+    /// Memory that nobody has laid claim to, as far as the master knows; the worker decides.
+    pub fn free_bytes(&self) -> u64 {
+        self.hello
+            .memory_bytes
+            .saturating_sub(self.memory_used)
+            .saturating_sub(self.promised)
+    }
+
+    /// The checksum of a copy it holds.
+    pub fn holds(&self, copy: CopyId) -> Option<u32> {
+        self.held.get(&copy).map(|(crc32c, _)| *crc32c)
+    }
+
+    pub fn held_count(&self) -> usize {
+        self.held.len()
+    }
+
+    /// The versions it holds copies of.
+    fn versions(&self) -> BTreeSet<VersionId> {
+        self.held.keys().map(|copy| copy.version()).collect()
+    }
+
+    /// Takes note that it holds a copy. True if that is news.
+    pub fn add(&mut self, copy: CopyRecord) -> bool {
+        let news = self.held.insert(copy.id(), (copy.crc32c(), copy.bytes()));
+        if let Some((old, _)) = news {
+            self.digest.toggle(copy.id(), old);
+        }
+        self.digest.toggle(copy.id(), copy.crc32c());
+        news.is_none()
+    }
+
+    /// Takes note that it does not hold a copy any more. True if it did.
+    pub fn remove(&mut self, copy: CopyId) -> bool {
+        let Some((crc32c, _)) = self.held.remove(&copy) else {
+            return false;
+        };
+        self.digest.toggle(copy, crc32c);
+        true
+    }
+
+    /// The copies it holds of a version.
+    fn copies_of(&self, version: VersionId) -> impl Iterator<Item = CopyId> {
+        self.held
+            .range(CopyId(version, 0)..=CopyId(version, u32::MAX))
+            .map(|(copy, _)| *copy)
+    }
+
+    /// Whether it holds any copy of a version.
+    pub fn holds_version(&self, version: VersionId) -> bool {
+        self.copies_of(version).next().is_some()
+    }
+
+    /// Takes note that it holds nothing of a version any more.
+    pub fn remove_version(&mut self, version: VersionId) {
+        let copies: Vec<CopyId> = self.copies_of(version).collect();
+        copies.into_iter().for_each(|copy| {
+            self.remove(copy);
+        });
+    }
+}
+
+impl Cluster {
+    /// Members that may be given new copies.
+    pub(super) fn placeable(&self) -> impl Iterator<Item = (&WorkerId, &Member)> {
+        self.members.iter().filter(|(_, member)| member.takes_copies())
+    }
+
+    /// A worker that can be asked for something now.
+    pub(super) fn live(&self, worker: &WorkerId) -> Option<&Member> {
+        self.members.get(worker).filter(|member| member.up)
+    }
+
+    /// Whether the workers of the catalog have had their time to report since the master started.
+    pub(super) fn settled(&self) -> bool {
+        self.unreported.is_empty()
+    }
+
+    /// Whether a copy that is gone may still come back.
+    pub(super) fn hopes(&self) -> bool {
+        !self.unreported.is_empty() || self.now.elapsed < self.hope_until
+    }
+
+    // ---- registration ----
+
+    /// A connection introduces itself as a worker.
+    pub(super) fn on_register(&mut self, conn: ConnId, message: Message) {
+        let Body::RegisterWorker(RegisterWorker {
+            hello: Some(hello), ..
+        }) = &message.body
+        else {
+            let error = WireError::new(
+                ErrorCode::Unsupported,
+                "workers of level 1 are not served yet; send `hello` (see PROTOCOL.md)",
+            );
+            return self.refuse_connection(conn, &message, error);
+        };
+        if let Err(error) = self.check_hello(hello) {
+            return self.refuse_connection(conn, &message, error);
+        }
+        let Some(old) = self.members.get_mut(&hello.worker) else {
+            return self.register(conn, message);
+        };
+        if old.hello.incarnation == hello.incarnation {
+            let worker = hello.worker.clone();
+            self.member_down(
+                &worker,
+                IncidentKind::WorkerDown,
+                "it connected anew",
+                RETURN_AFTER_CLOSE,
+            );
+            return self.register(conn, message);
+        }
+        // Another process under a live worker's id. Whoever is there stays, if it is there.
+        let (old_conn, call) = (old.conn, old.next_call);
+        old.next_call += 1;
+        old.calls.insert(call, Call::Claim);
+        self.claims.insert(
+            conn,
+            Claim {
+                message,
+                until: self.now.elapsed + CLAIM_TIMEOUT,
+            },
+        );
+        self.send(old_conn, Message::request(call, Ping {}));
+    }
+
+    fn check_hello(&self, hello: &WorkerHello) -> Result<(), WireError> {
+        name::check("worker", hello.worker.as_str())?;
+        if hello.protocol < limits::PROTOCOL_VERSION {
+            let message = format!(
+                "worker {} speaks protocol {}, this master {}",
+                hello.worker,
+                hello.protocol,
+                limits::PROTOCOL_VERSION
+            );
+            return Err(WireError::new(ErrorCode::Unsupported, message));
+        }
+        match hello.cluster {
+            Some(cluster) if cluster != self.catalog.cluster() => {
+                let message = format!(
+                    "worker {} holds data of cluster {cluster}, this is cluster {}; start it with --join-new to give that data up",
+                    hello.worker,
+                    self.catalog.cluster()
+                );
+                Err(WireError::new(ErrorCode::WrongCluster, message).workers([hello.worker.clone()]))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The holder of a claimed id has answered, or time is up.
+    fn decide_claims(&mut self, worker: &WorkerId, holder_answered: bool) {
+        let claimed = |claim: &Claim| matches!(&claim.message.body, Body::RegisterWorker(r) if r.hello.as_ref().is_some_and(|h| h.worker == *worker));
+        let conns: Vec<ConnId> = self
+            .claims
+            .iter()
+            .filter(|(_, claim)| claimed(claim))
+            .map(|(conn, _)| *conn)
+            .collect();
+        for conn in conns {
+            let Some(claim) = self.claims.remove(&conn) else {
+                continue;
+            };
+            if holder_answered {
+                let error = WireError::new(
+                    ErrorCode::WorkerIdInUse,
+                    format!("a live worker has the id '{worker}'; give this one another"),
+                );
+                self.refuse_connection(conn, &claim.message, error.workers([worker.clone()]));
+                continue;
+            }
+            let newer = |member: &Member| matches!(&claim.message.body, Body::RegisterWorker(r) if r.hello.as_ref().is_some_and(|h| h.incarnation > member.hello.incarnation));
+            match self.members.get(worker) {
+                Some(member) if !newer(member) => {
+                    let error = WireError::new(
+                        ErrorCode::Fenced,
+                        format!("a newer process has registered as worker '{worker}'"),
+                    );
+                    self.refuse_connection(conn, &claim.message, error.workers([worker.clone()]));
+                }
+                Some(_) => {
+                    self.member_down(
+                        worker,
+                        IncidentKind::WorkerDown,
+                        "a newer process took its id",
+                        RETURN_AFTER_CLOSE,
+                    );
+                    self.register(conn, claim.message);
+                }
+                None => self.register(conn, claim.message),
+            }
+        }
+    }
+
+    pub(super) fn watch_claims(&mut self) {
+        let now = self.now.elapsed;
+        let late = |claim: &&Claim| now >= claim.until;
+        let worker = |claim: &Claim| match &claim.message.body {
+            Body::RegisterWorker(register) => register.hello.as_ref().map(|hello| hello.worker.clone()),
+            _ => None,
+        };
+        let late: Vec<WorkerId> = self.claims.values().filter(late).filter_map(worker).collect();
+        late.iter().for_each(|worker| self.decide_claims(worker, false));
+    }
+
+    /// Takes a worker in: compares its inventory with what is needed, and proposes its registration.
+    fn register(&mut self, conn: ConnId, message: Message) {
+        let Body::RegisterWorker(
+            register @ RegisterWorker {
+                hello: Some(hello), ..
+            },
+        ) = &message.body
+        else {
+            return;
+        };
+        let mut hello = hello.clone();
+        let worker = hello.worker.clone();
+        let inventory = std::mem::take(&mut hello.inventory);
+        let incarnation = hello.incarnation;
+        log::info!(
+            "worker {worker} registers from {} with {} copies",
+            hello.address,
+            inventory.len()
+        );
+        self.peers.insert(conn, Peer::Worker(worker.clone()));
+        self.effects.push(Effect::Dial {
+            worker: worker.clone(),
+            incarnation,
+            address: hello.address.clone(),
+        });
+        self.members.insert(
+            worker.clone(),
+            Member::new(conn, register, hello, self.liveness_clock),
+        );
+        self.unreported.remove(&worker);
+        self.send(conn, Message::reply(&message.head, self.hello()));
+        let copies = self.take_inventory(&worker, inventory);
+        let command = Command::WorkerUp {
+            worker: worker.clone(),
+            incarnation,
+            copies,
+            at: self.now.unix_ms,
+        };
+        self.propose(command, true, Then::WorkerIsUp { worker, incarnation });
+    }
+
+    pub(super) fn hello(&self) -> Hello {
+        Hello {
+            cluster: Some(self.catalog.cluster()),
+            term: Some(self.catalog.term()),
+            program: Some(env!("CARGO_PKG_VERSION").to_string()),
+            ..Hello::new(Role::Master)
+        }
+    }
+
+    /// Mirrors what a worker says it holds, tells it to drop what nobody needs, and gives the copies that count in the
+    /// catalog.
+    fn take_inventory(&mut self, worker: &WorkerId, inventory: Vec<CopyRecord>) -> Vec<CopyId> {
+        let mut counted = Vec::new();
+        let mut useless = Vec::new();
+        for copy in inventory {
+            let needed = match self.catalog.version(copy.0) {
+                Some(_) if self.counts_in_catalog(worker, copy) => {
+                    counted.push(copy.id());
+                    true
+                }
+                Some(_) => false,
+                None => self.is_needed(copy.0),
+            };
+            match (needed, self.members.get_mut(worker)) {
+                (true, Some(member)) => {
+                    member.add(copy);
+                }
+                _ => useless.push(copy.id()),
+            }
+        }
+        if !useless.is_empty() {
+            log::info!(
+                "worker {worker} is told to drop {} copies that nobody needs",
+                useless.len()
+            );
+            self.tell(
+                worker,
+                DropCopies {
+                    versions: vec![],
+                    copies: useless,
+                },
+            );
+        }
+        counted
+    }
+
+    /// Whether a worker's copy is that of the catalog, and one that its segment can use.
+    fn counts_in_catalog(&self, worker: &WorkerId, copy: CopyRecord) -> bool {
+        let Some(version) = self.catalog.version(copy.0) else {
+            return false;
+        };
+        let Some(segment) = version.segments.get(copy.1 as usize) else {
+            return false;
+        };
+        let others = segment.holders.iter().filter(|holder| *holder != worker).count();
+        let wanted = segment.holders.contains(worker) || others < version.replication as usize;
+        wanted && segment.crc32c == copy.crc32c() && version.segment_bytes(copy.1) == copy.bytes()
+    }
+
+    pub(super) fn on_worker_up(&mut self, worker: &WorkerId, incarnation: u64, applied: &Applied) {
+        self.open_incident(applied.incident, self.now.elapsed, false, 0);
+        if let Some(member) = self.members.get_mut(worker)
+            && member.hello.incarnation == incarnation
+        {
+            member.up = true;
+            log::info!("worker {worker} is up");
+        }
+    }
+
+    pub(super) fn on_dialed(&mut self, worker: &WorkerId, incarnation: u64, failure: Option<String>) {
+        let Some(member) = self.members.get_mut(worker) else {
+            return;
+        };
+        if member.hello.incarnation != incarnation {
+            return;
+        }
+        member.reachable = Some(failure.is_none());
+        if let Some(why) = failure {
+            log::warn!(
+                "the data port of worker {worker} at {} cannot be reached from the master: {why}; see --advertise",
+                member.hello.address
+            );
+        }
+    }
+
+    /// A connection introduces itself as the heartbeats of a worker.
+    pub(super) fn on_heartbeat_hello(&mut self, conn: ConnId, message: &Message, hello: &Hello) {
+        let member = hello
+            .worker
+            .as_ref()
+            .and_then(|worker| Some((worker.clone(), self.members.get_mut(worker)?)));
+        match member {
+            Some((worker, member)) if Some(member.hello.incarnation) == hello.incarnation => {
+                let old = member.heartbeat_conn.replace(conn);
+                self.peers.insert(conn, Peer::Heartbeat(worker));
+                self.effects.extend(old.map(|conn| Effect::Close { conn }));
+                let reply = Message::reply(&message.head, self.hello());
+                self.send(conn, reply);
+            }
+            _ => {
+                let error = WireError::new(
+                    ErrorCode::NotAllowed,
+                    "heartbeats of a worker that is not registered; register first",
+                );
+                self.refuse_connection(conn, message, error);
+            }
+        }
+    }
+
+    // ---- signs of life ----
+
+    pub(super) fn on_heartbeat(&mut self, worker: &WorkerId, heartbeat: &Heartbeat) {
+        let now = self.liveness_clock;
+        let Some(member) = self.members.get_mut(worker) else {
+            return;
+        };
+        member.last_heard = now;
+        if std::mem::take(&mut member.suspect) {
+            log::info!("worker {worker}: suspect -> alive");
+            self.changed = true;
+        }
+        member.memory_used = heartbeat.memory_used_bytes;
+        member.promised = 0;
+        member.tasks_reported = heartbeat.tasks;
+        member.mismatch = match member.mismatch {
+            _ if heartbeat.digest == member.digest => None,
+            Some((digest, since)) if digest == heartbeat.digest => Some((digest, since)),
+            _ => Some((heartbeat.digest, now)),
+        };
+        if member
+            .mismatch
+            .is_some_and(|(_, since)| now - since >= DIGEST_PATIENCE)
+        {
+            member.mismatch = None;
+            log::warn!(
+                "worker {worker} holds something else than the master thinks; asking for its inventory"
+            );
+            self.call(worker, Call::Inventory, SendInventory {});
+        }
+    }
+
+    pub(super) fn watch_members(&mut self) {
+        if !self.unreported.is_empty() && self.now.elapsed >= self.started + REPORT_GRACE {
+            for worker in std::mem::take(&mut self.unreported) {
+                self.propose_down(
+                    &worker,
+                    IncidentKind::WorkerDown,
+                    "it did not report after the master's start",
+                    Duration::ZERO,
+                );
+            }
+            self.hope_until = self.now.elapsed + RETURN_AFTER_SILENCE;
+        }
+        let clock = self.liveness_clock;
+        let mut silent = Vec::new();
+        for (worker, member) in &mut self.members {
+            let silence = clock - member.last_heard;
+            if silence >= DOWN_AFTER {
+                silent.push(worker.clone());
+            } else if silence >= SUSPECT_AFTER && !member.suspect {
+                member.suspect = true;
+                log::warn!(
+                    "worker {worker}: alive -> suspect, silent for {} ms",
+                    silence.as_millis()
+                );
+            }
+        }
+        for worker in silent {
+            self.member_down(&worker, IncidentKind::WorkerDown, "silence", RETURN_AFTER_SILENCE);
+        }
+    }
+
+    // ---- death ----
+
+    pub(super) fn on_worker_disconnected(&mut self, worker: &WorkerId, conn: ConnId, why: &str) {
+        let Some(member) = self.members.get(worker).filter(|member| member.conn == conn) else {
+            return;
+        };
+        match member.drained {
+            true => self.member_down(
+                worker,
+                IncidentKind::WorkerLeft,
+                "it handed over and left",
+                Duration::ZERO,
+            ),
+            false => self.member_down(worker, IncidentKind::WorkerDown, why, RETURN_AFTER_CLOSE),
+        }
+    }
+
+    /// A worker is gone: from here everybody hears of it. Its connections are closed, so that it registers again if it is
+    /// still there; `may_return` is how long its copies may still be hoped for.
+    pub(super) fn member_down(
+        &mut self,
+        worker: &WorkerId,
+        kind: IncidentKind,
+        cause: &str,
+        may_return: Duration,
+    ) {
+        let Some(member) = self.members.remove(worker) else {
+            return;
+        };
+        log::warn!("worker {worker} is down: {cause}");
+        for conn in [Some(member.conn), member.heartbeat_conn].into_iter().flatten() {
+            self.peers.remove(&conn);
+            self.effects.push(Effect::Close { conn });
+        }
+        self.hope_until = self.hope_until.max(self.now.elapsed + may_return);
+        self.last_down = self.now.elapsed;
+        if self.stopping.is_some() {
+            return;
+        }
+        let silence = self.liveness_clock - member.last_heard;
+        let operations_running = !self.operations.is_empty();
+        let redispatched = self.take_over_tasks(worker);
+        self.forget_transfers_to(worker);
+        self.on_reservers_down(worker);
+        let incident = incident(
+            kind,
+            Some(worker.clone()),
+            self.now.unix_ms,
+            cause.to_string(),
+            silence.as_millis() as u64,
+        );
+        let then = Then::WorkerIsDown {
+            detected: self.now.elapsed,
+            operations_running,
+            redispatched,
+        };
+        self.propose(
+            Command::WorkerDown {
+                worker: worker.clone(),
+                incident,
+            },
+            true,
+            then,
+        );
+        self.decide_claims(worker, false);
+        self.changed = true;
+    }
+
+    fn propose_down(&mut self, worker: &WorkerId, kind: IncidentKind, cause: &str, silence: Duration) {
+        log::warn!("worker {worker} is down: {cause}");
+        let incident = incident(
+            kind,
+            Some(worker.clone()),
+            self.now.unix_ms,
+            cause.to_string(),
+            silence.as_millis() as u64,
+        );
+        let then = Then::WorkerIsDown {
+            detected: self.now.elapsed,
+            operations_running: false,
+            redispatched: 0,
+        };
+        self.propose(
+            Command::WorkerDown {
+                worker: worker.clone(),
+                incident,
+            },
+            true,
+            then,
+        );
+    }
+
+    // ---- talking with workers ----
+
+    /// Sends an instruction, with the epoch of what the master knows now.
+    pub(super) fn tell(&mut self, worker: &WorkerId, body: impl Into<Body>) {
+        self.tell_for(worker, None, body);
+    }
+
+    /// Sends an instruction that serves a client's request.
+    pub(super) fn tell_for(&mut self, worker: &WorkerId, request: Option<String>, body: impl Into<Body>) {
+        let epoch = self.catalog.epoch();
+        if let Some(conn) = self.members.get(worker).map(|member| member.conn) {
+            self.send(conn, Message::new(body).serving(request).at_epoch(epoch));
+        }
+    }
+
+    fn call(&mut self, worker: &WorkerId, call: Call, body: impl Into<Body>) {
+        let epoch = self.catalog.epoch();
+        let Some(member) = self.members.get_mut(worker) else {
+            return;
+        };
+        let (conn, id) = (member.conn, member.next_call);
+        member.next_call += 1;
+        member.calls.insert(id, call);
+        self.send(conn, Message::request(id, body).at_epoch(epoch));
+    }
+
+    /// Asks a worker to keep room for segments of an upload.
+    pub(super) fn call_reserve(&mut self, worker: &WorkerId, reserve: Reserve) {
+        self.call(worker, Call::Reserve(reserve.version), reserve);
+    }
+
+    pub(super) fn on_worker_message(&mut self, worker: &WorkerId, message: Message) {
+        let call = |cluster: &mut Cluster| cluster.members.get_mut(worker)?.calls.remove(&message.head.id?);
+        match message.body {
+            Body::SegmentResult(result) => self.on_segment_result(worker, result),
+            Body::CopiesChanged(changed) => self.on_copies_changed(worker, changed),
+            Body::RecoveryComplete(complete) => self.on_recovery_complete(worker, complete),
+            Body::Reserved(_) => {
+                if let Some(Call::Reserve(version)) = call(self) {
+                    self.on_reserved(worker, version, None);
+                }
+            }
+            Body::Inventory(inventory) => {
+                call(self);
+                self.on_inventory(worker, inventory.copies);
+            }
+            Body::Pong(_) => {
+                if let Some(Call::Claim) = call(self) {
+                    self.decide_claims(worker, true);
+                }
+            }
+            Body::Error(error) => match call(self) {
+                Some(Call::Reserve(version)) => self.on_reserved(worker, version, Some(error)),
+                _ => log::warn!("worker {worker} says: {error}"),
+            },
+            Body::WorkerStatus(WorkerStatus {
+                state: WorkerStage::Draining,
+            }) => {
+                log::info!("worker {worker} is draining");
+                if let Some(member) = self.members.get_mut(worker) {
+                    member.draining = true;
+                }
+                self.changed = true;
+            }
+            other => log::warn!("worker {worker} sent {}, which workers do not send", other.kind()),
+        }
+    }
+
+    /// The truth about a worker whose digest differed.
+    fn on_inventory(&mut self, worker: &WorkerId, inventory: Vec<CopyRecord>) {
+        let Some(member) = self.members.get_mut(worker) else {
+            return;
+        };
+        let there: BTreeSet<CopyId> = inventory.iter().map(|copy| copy.id()).collect();
+        let missing: Vec<CopyId> = member
+            .held
+            .keys()
+            .filter(|copy| !there.contains(copy))
+            .copied()
+            .collect();
+        for copy in missing {
+            self.lose_copy(worker, copy);
+        }
+        let counted = self.take_inventory(worker, inventory);
+        self.copies_added
+            .extend(counted.into_iter().map(|copy| (copy, worker.clone())));
+        self.changed = true;
+    }
+
+    /// Lets draining workers go when nothing depends on them any more.
+    pub(super) fn drain_members(&mut self) {
+        let leaving: Vec<WorkerId> = self
+            .members
+            .iter()
+            .filter(|(_, member)| member.draining && !member.drained)
+            .map(|(id, _)| id.clone())
+            .collect();
+        for worker in leaving {
+            if self.is_dispensable(&worker) {
+                log::info!("worker {worker} may leave: nothing depends on it");
+                self.tell(
+                    &worker,
+                    WorkerStatus {
+                        state: WorkerStage::Drained,
+                    },
+                );
+                if let Some(member) = self.members.get_mut(&worker) {
+                    member.drained = true;
+                }
+            }
+        }
+    }
+
+    /// Drops all copies of a version that nobody needs any more.
+    pub(super) fn collect(&mut self, version: VersionId) {
+        if self.is_needed(version) {
+            return;
+        }
+        let holds =
+            |(worker, member): (&WorkerId, &Member)| member.holds_version(version).then(|| worker.clone());
+        let holders: Vec<WorkerId> = self.members.iter().filter_map(holds).collect();
+        holders
+            .iter()
+            .for_each(|worker| self.drop_version(worker, version));
+    }
+
+    /// Has a worker forget a version: copies, reservations, queued work.
+    pub(super) fn drop_version(&mut self, worker: &WorkerId, version: VersionId) {
+        if let Some(member) = self.members.get_mut(worker) {
+            member.remove_version(version);
+        }
+        self.tell(
+            worker,
+            DropCopies {
+                versions: vec![version],
+                copies: vec![],
+            },
+        );
+    }
+
+    /// Panics if an invariant about members is broken.
+    pub(super) fn check_members(&self) {
+        for (worker, member) in &self.members {
+            assert_eq!(
+                self.peers.get(&member.conn),
+                Some(&Peer::Worker(worker.clone())),
+                "a member has its connection"
+            );
+            let mut digest = Digest::default();
+            member
+                .held
+                .iter()
+                .for_each(|(copy, (crc32c, _))| digest.toggle(*copy, *crc32c));
+            assert_eq!(digest, member.digest, "the digest follows from what is held");
+            for version in member.versions() {
+                let named = self.catalog.version(version).is_some();
+                assert!(
+                    named || self.is_needed(version),
+                    "{worker} keeps {version}, which nobody needs"
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,738 @@
+//! Operations: a new version computed from another one, segment by segment, where the copies are.
+//!
+//! Every live holder of a source segment computes the result's segment for itself: the kernels give the same bits, so the
+//! copies need not travel, and their checksums are compared. Primaries are asked first. What is missing in the end
+//! (its holder died) is fetched from worker to worker.
+//!
+//! Segments wait in a queue per worker in the order of *virtual time*: an operation joins at the time that the queue has
+//! reached, and its n-th segment stands n later. So many operations share the workers evenly, and a short one does not
+//! wait for the end of a long one. Only a few segments are sent at a time; the rest can still go elsewhere.
+
+use super::catalog::already_exists;
+use super::command::{Command, Into, NewSegment};
+use super::requests::{Answer, Key, Origin};
+use super::{Cluster, Member, Then};
+use array::Operation;
+use protocol::message::Body;
+use protocol::message::client::*;
+use protocol::message::worker::*;
+use protocol::{
+    ArrayId, CopyId, CopyRecord, ErrorCode, SegmentIndex, VersionId, WireError, WorkerId, id::request_name,
+    name,
+};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// How many ended operations are remembered, for who asks later.
+pub const ENDED_MAX: usize = 1000;
+
+/// How long an operation may run that nobody waits for.
+const UNATTENDED_MAX: Duration = Duration::from_secs(600);
+
+/// How long a worker that gives signs of life may take for the few segments it has been sent. The largest takes
+/// about 0.1 s; a worker that needs 100 times as long has a problem, and others take over.
+const TASK_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How often a segment is tried on all its holders, before the operation fails.
+const ROUNDS_MAX: u32 = 3;
+
+/// Place of a segment in a worker's queue: virtual time, then which.
+pub(super) type TaskKey = (u64, CopyId);
+
+/// Segments sent to a worker at a time: enough that all its threads have work while the answers travel.
+fn window(member: &Member) -> usize {
+    (2 * member.cores as usize).clamp(4, 64)
+}
+
+/// An operation under way.
+#[derive(Debug)]
+pub(super) struct Running {
+    pub array_name: String,
+    pub source: VersionId,
+    pub operation: Operation,
+    pub into: Option<Into>,
+    origin: Origin,
+    /// Requests that are answered when it ends.
+    pub waiters: Vec<Key>,
+    pub started: Duration,
+    pub deadline: Duration,
+    virtual_start: u64,
+    replication: u32,
+    works: Vec<Work>,
+    pub done: u32,
+    pub redispatched: u32,
+    /// Its result is on its way into the log.
+    proposed: bool,
+    last_failure: Option<WireError>,
+}
+
+/// One segment of it.
+#[derive(Debug, Default)]
+struct Work {
+    tasks: BTreeMap<WorkerId, Task>,
+    rounds: u32,
+    /// Two results differed: the sources are checked first.
+    verify: bool,
+    crc32c: Option<u32>,
+    done: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Task {
+    Queued,
+    Sent,
+    Failed,
+}
+
+impl Work {
+    fn is_outstanding(&self) -> bool {
+        self.tasks.values().any(|task| *task != Task::Failed)
+    }
+}
+
+impl Running {
+    /// The client's request it comes from, for the logs.
+    pub fn request(&self) -> String {
+        request_name(self.origin.key.0, self.origin.key.1)
+    }
+
+    /// Segments of it.
+    pub fn segments(&self) -> u32 {
+        self.works.len() as u32
+    }
+}
+
+impl Cluster {
+    pub(super) fn on_apply_operation(
+        &mut self,
+        key: Key,
+        apply: ApplyOperation,
+    ) -> Result<Answer, WireError> {
+        if let Some((version, running)) = self
+            .operations
+            .iter()
+            .find(|(_, running)| running.origin.key == key)
+        {
+            return Ok(Answer::Now(self.processing(*version, running).into())); // a repeated request with noWait
+        }
+        let (source, _, array_name) = self.resolve(&apply.array_id)?;
+        let operation: Operation = apply
+            .operation
+            .parse()
+            .map_err(|e| WireError::new(ErrorCode::UnknownOperation, format!("{e}")))?;
+        let version = self.catalog.version(source).expect("names name versions");
+        if let Err(wrong) = operation.check_input(version.dtype) {
+            let text = format!("{wrong}, as '{array_name}' is");
+            return Err(WireError::new(ErrorCode::TypeMismatch, text).array(array_name));
+        }
+        if let Some(into) = &apply.into {
+            name::check_new_array(into)?;
+            if self.catalog.find(into).is_some() && !apply.replace {
+                return Err(already_exists(into));
+            }
+        }
+        if !self.settled() {
+            return Ok(Answer::Park(
+                "report of the workers after the master's start".to_string(),
+            ));
+        }
+        let (replication, segments) = (version.replication, version.segments.len());
+        if let Some(park) = self.enough_workers(segments > 0)? {
+            return Ok(park);
+        }
+        let Some(id) = self.new_id() else {
+            return Ok(Answer::Park("id from the log".to_string()));
+        };
+        let deadline = match apply.no_wait {
+            true => self.now.elapsed + UNATTENDED_MAX,
+            false => self.deadline_of(key),
+        };
+        let running = Running {
+            array_name,
+            source,
+            operation,
+            into: apply.into.map(|name| Into {
+                array: ArrayId(id.0),
+                name,
+                replace: apply.replace,
+            }),
+            origin: self.origin(key),
+            waiters: if apply.no_wait { vec![] } else { vec![key] },
+            started: self.now.elapsed,
+            deadline,
+            virtual_start: self.virtual_time,
+            replication,
+            works: (0..segments).map(|_| Work::default()).collect(),
+            done: 0,
+            redispatched: 0,
+            proposed: false,
+            last_failure: None,
+        };
+        log::debug!(
+            "[{}] operation {id}: {operation} on '{}' ({source}), {segments} segments",
+            running.request(),
+            running.array_name
+        );
+        let processing = self.processing(id, &running);
+        self.operations.insert(id, running);
+        self.advance_operation(id);
+        match apply.no_wait {
+            true => Ok(Answer::Now(processing.into())),
+            false => Ok(Answer::Later),
+        }
+    }
+
+    /// What is said of an operation that has begun.
+    fn processing(&self, id: VersionId, running: &Running) -> OperationComplete {
+        let result_name = running
+            .into
+            .as_ref()
+            .map_or(&running.array_name, |into| &into.name);
+        OperationComplete {
+            array_id: running.array_name.clone(),
+            status: OperationState::Processing,
+            operation: id,
+            handle: name::handle(result_name, id),
+            segments: running.segments(),
+            copies: 0,
+            target: running.replication,
+            replicas: "recomputed".to_string(),
+            redispatched: running.redispatched,
+            exact: true,
+            durability: if running.into.is_some() {
+                Durability::Synced
+            } else {
+                Durability::Memory
+            },
+            elapsed_us: self.now.elapsed.saturating_sub(running.started).as_micros() as u64,
+        }
+    }
+
+    pub(super) fn on_wait_operation(&mut self, key: Key, operation: VersionId) -> Result<Answer, WireError> {
+        if let Some(running) = self.operations.get_mut(&operation) {
+            running.waiters.push(key);
+            return Ok(Answer::Later);
+        }
+        match self.ended.get(&operation) {
+            Some(Ok(reply)) => Ok(Answer::Now(reply.clone().into())),
+            Some(Err(error)) => Err(error.clone()),
+            None => Err(unknown_operation_id(operation)),
+        }
+    }
+
+    pub(super) fn on_cancel_operation(&mut self, operation: VersionId) -> Result<Answer, WireError> {
+        let Some(running) = self
+            .operations
+            .get(&operation)
+            .filter(|running| !running.proposed)
+        else {
+            return Err(unknown_operation_id(operation));
+        };
+        let text = format!(
+            "operation {operation} ({} on '{}') was cancelled",
+            running.operation, running.array_name
+        );
+        self.end_operation(operation, Err(WireError::new(ErrorCode::Cancelled, text)));
+        Ok(Answer::Now(protocol::message::Done {}.into()))
+    }
+
+    // ---- how it goes on ----
+
+    pub(super) fn advance_operations(&mut self) {
+        let running: Vec<VersionId> = self.operations.keys().copied().collect();
+        running.into_iter().for_each(|id| self.advance_operation(id));
+    }
+
+    fn advance_operation(&mut self, id: VersionId) {
+        let Some(running) = self.operations.get(&id).filter(|running| !running.proposed) else {
+            return;
+        };
+        if self.catalog.version(running.source).is_none() {
+            let text = format!(
+                "'{}' was deleted or replaced while {} was running on it",
+                running.array_name, running.operation
+            );
+            let error = WireError::new(ErrorCode::UnknownVersion, text).array(running.array_name.clone());
+            return self.end_operation(id, Err(error));
+        }
+        for segment in 0..running.segments() {
+            if let Err(error) = self.advance_segment(id, segment) {
+                return self.end_operation(id, Err(error));
+            }
+        }
+        self.maybe_commit(id);
+    }
+
+    /// Sees what a segment of a result still needs.
+    fn advance_segment(&mut self, id: VersionId, segment: SegmentIndex) -> Result<(), WireError> {
+        let Some(running) = self.operations.get(&id) else {
+            return Ok(());
+        };
+        let work = &running.works[segment as usize];
+        if work.done {
+            return Ok(());
+        }
+        let have = self.result_holders(id, segment);
+        let required = self.required_copies(running.replication).max(1);
+        let satisfied = match work.is_outstanding() {
+            true => have.len() >= required,
+            false if have.is_empty() => {
+                self.plan_segment(id, segment)?;
+                false
+            }
+            false => {
+                let (copy, dtype) = (self.result_copy(id, segment), running.operation.output());
+                self.settled() && self.ensure_copies(copy, dtype, &have, required)
+            }
+        };
+        if satisfied && let Some(running) = self.operations.get_mut(&id) {
+            running.works[segment as usize].done = true;
+            running.done += 1;
+        }
+        Ok(())
+    }
+
+    /// Who has the result's segment, in the order of the source's holders.
+    fn result_holders(&self, id: VersionId, segment: SegmentIndex) -> Vec<WorkerId> {
+        let running = &self.operations[&id];
+        let Some(crc32c) = running.works[segment as usize].crc32c else {
+            return Vec::new();
+        };
+        let order = self
+            .catalog
+            .segment(CopyId(running.source, segment))
+            .map_or(&[][..], |segment| &segment.holders);
+        self.live_holders(CopyId(id, segment), crc32c, order)
+    }
+
+    fn result_copy(&self, id: VersionId, segment: SegmentIndex) -> CopyRecord {
+        let running = &self.operations[&id];
+        let elements = self.catalog.version(running.source).map_or(0, |version| {
+            let range = version.grid().range(segment);
+            range.end - range.start
+        });
+        let crc32c = running.works[segment as usize].crc32c.unwrap_or(0);
+        CopyRecord(
+            id,
+            segment,
+            crc32c,
+            elements * running.operation.output().size() as u64,
+        )
+    }
+
+    /// Queues a segment at every live holder of its source that gives the same bits as the primary.
+    fn plan_segment(&mut self, id: VersionId, segment: SegmentIndex) -> Result<(), WireError> {
+        let running = &self.operations[&id];
+        let holders = self.readers(CopyId(running.source, segment));
+        let Some(primary) = holders.first() else {
+            return match self.hopes() {
+                true => Ok(()), // a holder may come back; the next change tries again
+                false => Err(self.segments_lost(
+                    &running.array_name,
+                    running.source,
+                    self.unreadable(running.source),
+                )),
+            };
+        };
+        let kernels = self.members[primary].hello.kernels.clone();
+        let segments = running.segments();
+        let virtual_start = running.virtual_start;
+        let copy = CopyId(id, segment);
+        let running = self.operations.get_mut(&id).expect("it was just there");
+        let work = &mut running.works[segment as usize];
+        if !work.tasks.is_empty() {
+            work.rounds += 1; // all of them failed
+            work.tasks.clear();
+        }
+        if work.rounds >= ROUNDS_MAX {
+            let text = format!(
+                "segment {segment} of '{}' could not be computed on any of its holders",
+                running.array_name
+            );
+            let error = WireError::new(ErrorCode::Internal, text)
+                .array(running.array_name.clone())
+                .segments([segment]);
+            return Err(running.last_failure.clone().unwrap_or(error).workers(holders));
+        }
+        for (role, worker) in holders.into_iter().enumerate() {
+            let Some(member) = self.members.get_mut(&worker) else {
+                continue;
+            };
+            if member.hello.kernels == kernels {
+                let place =
+                    virtual_start + u64::from(segment) + if role == 0 { 0 } else { u64::from(segments) };
+                member.queue.insert((place, copy));
+                work.tasks.insert(worker, Task::Queued);
+            }
+        }
+        Ok(())
+    }
+
+    fn unreadable(&self, version: VersionId) -> Vec<SegmentIndex> {
+        let segments = self
+            .catalog
+            .version(version)
+            .map_or(0, |version| version.segments.len() as u32);
+        (0..segments)
+            .filter(|segment| self.readers(CopyId(version, *segment)).is_empty())
+            .collect()
+    }
+
+    /// Commits an operation whose segments are all complete.
+    fn maybe_commit(&mut self, id: VersionId) {
+        let complete = |running: &&Running| !running.proposed && running.done == running.segments();
+        let Some(running) = self.operations.get(&id).filter(complete) else {
+            return;
+        };
+        let segment = |segment: SegmentIndex| {
+            let crc32c = running.works[segment as usize].crc32c.unwrap_or(0);
+            NewSegment(crc32c, self.result_holders(id, segment))
+        };
+        let segments: Vec<NewSegment> = (0..running.segments()).map(segment).collect();
+        let copies = segments
+            .iter()
+            .map(|NewSegment(_, holders)| holders.len() as u32)
+            .min();
+        let reply = OperationComplete {
+            status: OperationState::Complete,
+            copies: copies.unwrap_or(running.replication),
+            ..self.processing(id, running)
+        };
+        let sync = running.into.is_some(); // the result of an unnamed one can be computed again
+        let command = Command::AddResult {
+            request: Some(self.outcome(running.origin, &reply.clone().into())),
+            version: id,
+            source: running.source,
+            into: running.into.clone(),
+            operation: running.operation.name().to_string(),
+            dtype: running.operation.output(),
+            segments,
+        };
+        if let Some(running) = self.operations.get_mut(&id) {
+            running.proposed = true;
+        }
+        self.propose(command, sync, Then::OperationCommitted { version: id, reply });
+    }
+
+    /// Ends an operation: tells who waits, and clears up behind it.
+    pub(super) fn end_operation(&mut self, id: VersionId, result: Result<OperationComplete, WireError>) {
+        let Some(running) = self.operations.remove(&id) else {
+            return;
+        };
+        if let Err(error) = &result {
+            log::info!("[{}] operation {id} ends: {error}", running.request());
+        }
+        let busy = |member: &mut Member| {
+            member.queue.retain(|(_, copy)| copy.version() != id);
+            let sent = member.in_flight.len();
+            member.in_flight.retain(|copy, _| copy.version() != id);
+            sent != member.in_flight.len()
+        };
+        let busy: Vec<WorkerId> = self
+            .members
+            .iter_mut()
+            .filter_map(|(id, m)| busy(m).then(|| id.clone()))
+            .collect();
+        for worker in busy {
+            self.tell(&worker, CancelSegments { result: id });
+        }
+        let body = match &result {
+            Ok(reply) => Body::from(reply.clone()),
+            Err(error) => Body::Error(error.clone()),
+        };
+        running
+            .waiters
+            .into_iter()
+            .for_each(|key| self.answer(key, body.clone()));
+        self.ended.insert(id, result);
+        while self.ended.len() > ENDED_MAX {
+            self.ended.pop_first();
+        }
+        self.collect(id);
+        self.collect(running.source);
+    }
+
+    // ---- what workers say ----
+
+    pub(super) fn on_segment_result(&mut self, worker: &WorkerId, result: SegmentResult) {
+        let id = result.result;
+        for copy in result.copies {
+            if let Some(member) = self.members.get_mut(worker) {
+                member.in_flight.remove(&copy.id());
+            }
+            self.on_segment_computed(worker, copy);
+        }
+        for FailedSegment { segment, error } in result.failed {
+            if let Some(member) = self.members.get_mut(worker) {
+                member.in_flight.remove(&CopyId(id, segment));
+            }
+            self.on_segment_failed(worker, CopyId(id, segment), error);
+        }
+        self.maybe_commit(id);
+    }
+
+    fn on_segment_computed(&mut self, worker: &WorkerId, copy: CopyRecord) {
+        let expected = self
+            .operations
+            .get(&copy.0)
+            .filter(|running| copy.1 < running.segments());
+        let Some(running) = expected.filter(|_| self.result_copy(copy.0, copy.1).bytes() == copy.bytes())
+        else {
+            // Too late, or nothing that was asked for.
+            return self.on_copies_changed(
+                worker,
+                CopiesChanged {
+                    stored: vec![copy],
+                    broken: vec![],
+                },
+            );
+        };
+        let known = running.works[copy.1 as usize].crc32c;
+        if known.is_some_and(|crc32c| crc32c != copy.crc32c()) {
+            return self.on_results_differ(worker, copy);
+        }
+        if let Some(member) = self.members.get_mut(worker) {
+            member.add(copy);
+        }
+        if let Some(running) = self.operations.get_mut(&copy.0) {
+            let work = &mut running.works[copy.1 as usize];
+            work.crc32c = Some(copy.crc32c());
+            work.tasks.remove(worker);
+        }
+        self.note_progress();
+        if let Err(error) = self.advance_segment(copy.0, copy.1) {
+            self.end_operation(copy.0, Err(error));
+        }
+    }
+
+    /// Two workers with the same kernels gave different bits: one of them had broken bytes. All results of the segment are
+    /// thrown away and computed again from sources that are checked first.
+    fn on_results_differ(&mut self, worker: &WorkerId, copy: CopyRecord) {
+        log::error!(
+            "results of {} differ between workers, {worker} among them; computing it again from checked sources",
+            copy.id()
+        );
+        let holders: Vec<WorkerId> = self.members.keys().cloned().collect();
+        for holder in holders {
+            let held = self
+                .members
+                .get_mut(&holder)
+                .is_some_and(|member| member.remove(copy.id()));
+            if held || holder == *worker {
+                self.tell(
+                    &holder,
+                    DropCopies {
+                        versions: vec![],
+                        copies: vec![copy.id()],
+                    },
+                );
+            }
+        }
+        let Some(running) = self.operations.get_mut(&copy.0) else {
+            return;
+        };
+        let text = format!(
+            "workers give different results for segment {} of '{}'",
+            copy.1, running.array_name
+        );
+        running.last_failure =
+            Some(WireError::new(ErrorCode::ChecksumMismatch, text).array(running.array_name.clone()));
+        let work = &mut running.works[copy.1 as usize];
+        running.done -= u32::from(std::mem::take(&mut work.done));
+        work.crc32c = None;
+        work.verify = true;
+        work.tasks.values_mut().for_each(|task| *task = Task::Failed);
+        work.tasks.insert(worker.clone(), Task::Failed);
+        let stale = copy.id();
+        for member in self.members.values_mut() {
+            member.queue.retain(|(_, queued)| *queued != stale);
+            member.in_flight.remove(&stale);
+        }
+        self.changed = true;
+    }
+
+    fn on_segment_failed(&mut self, worker: &WorkerId, copy: CopyId, error: WireError) {
+        let Some(running) = self
+            .operations
+            .get_mut(&copy.version())
+            .filter(|running| copy.segment() < running.segments())
+        else {
+            return;
+        };
+        log::warn!(
+            "[{}] worker {worker} could not compute {copy}: {error}",
+            running.request()
+        );
+        let source = CopyId(running.source, copy.segment());
+        running.works[copy.segment() as usize]
+            .tasks
+            .insert(worker.clone(), Task::Failed);
+        running.redispatched += 1;
+        running.last_failure = Some(error.clone());
+        match error.code {
+            ErrorCode::NotHeld => self.lose_copy(worker, source),
+            ErrorCode::ChecksumMismatch => self.on_broken_copy(worker, source),
+            ErrorCode::UnknownOperation | ErrorCode::TypeMismatch => {
+                self.end_operation(copy.version(), Err(error))
+            }
+            _ => {}
+        }
+        self.changed = true;
+    }
+
+    // ---- workers that fail ----
+
+    /// A worker is gone: what it was computing goes to others. Gives how many segments it had been sent.
+    pub(super) fn take_over_tasks(&mut self, worker: &WorkerId) -> u64 {
+        let mut taken_over = 0;
+        for running in self.operations.values_mut().filter(|running| !running.proposed) {
+            running.done = 0;
+            for work in &mut running.works {
+                work.done = false; // it may have been one of the copies
+                if work.tasks.remove(worker) == Some(Task::Sent) {
+                    running.redispatched += 1;
+                    taken_over += 1;
+                }
+            }
+        }
+        taken_over
+    }
+
+    pub(super) fn watch_operations(&mut self) {
+        let now = self.now.elapsed;
+        let late: Vec<VersionId> = self
+            .operations
+            .iter()
+            .filter(|(_, r)| now >= r.deadline && !r.proposed)
+            .map(|(id, _)| *id)
+            .collect();
+        for id in late {
+            let running = &self.operations[&id];
+            let open = (0..running.segments()).filter(|segment| !running.works[*segment as usize].done);
+            let text = format!(
+                "no {} within {} ms",
+                self.explain_operation(id),
+                (now - running.started).as_millis()
+            );
+            let error = WireError::new(ErrorCode::DeadlineExceeded, text)
+                .array(running.array_name.clone())
+                .segments(open);
+            self.end_operation(id, Err(error));
+        }
+        let mut stuck = Vec::new();
+        for (worker, member) in &mut self.members {
+            let late = member
+                .in_flight
+                .iter()
+                .filter(|(_, since)| now - **since >= TASK_TIMEOUT);
+            stuck.extend(late.map(|(copy, _)| (worker.clone(), *copy)));
+        }
+        for (worker, copy) in stuck {
+            if let Some(member) = self.members.get_mut(&worker) {
+                member.in_flight.remove(&copy);
+            }
+            let text = format!("no answer from a worker that is alive within {TASK_TIMEOUT:?}");
+            self.on_segment_failed(&worker, copy, WireError::new(ErrorCode::DeadlineExceeded, text));
+            self.count_redispatched(1);
+        }
+    }
+
+    /// Sends what is queued, as much as each worker may have at a time.
+    pub(super) fn dispatch(&mut self) {
+        let now = self.now.elapsed;
+        let mut batches: BTreeMap<(WorkerId, VersionId, bool), Vec<SegmentIndex>> = BTreeMap::new();
+        for (worker, member) in self.members.iter_mut().filter(|(_, member)| member.up) {
+            while member.in_flight.len() < window(member) {
+                let Some((place, copy)) = member.queue.pop_first() else {
+                    break;
+                };
+                let Some(running) = self.operations.get_mut(&copy.version()) else {
+                    continue;
+                };
+                let work = &mut running.works[copy.segment() as usize];
+                work.tasks.insert(worker.clone(), Task::Sent);
+                member.in_flight.insert(copy, now);
+                self.virtual_time = self.virtual_time.max(place);
+                batches
+                    .entry((worker.clone(), copy.version(), work.verify))
+                    .or_default()
+                    .push(copy.segment());
+            }
+        }
+        for ((worker, id, verify), segments) in batches {
+            let running = &self.operations[&id];
+            let body = ProcessSegment {
+                operation: running.operation.name().to_string(),
+                source: running.source,
+                result: id,
+                segments,
+                verify,
+            };
+            let request = running.request();
+            self.tell_for(&worker, Some(request), body);
+        }
+    }
+
+    // ---- requests that wait ----
+
+    /// What a request waits for, in words.
+    pub(super) fn explain_wait(&self, key: Key) -> String {
+        let waits = self
+            .operations
+            .iter()
+            .find(|(_, running)| running.waiters.contains(&key));
+        match (waits, self.requests.get(&key)) {
+            (Some((id, _)), _) => self.explain_operation(*id),
+            (None, Some(request)) => request.waits_for.clone(),
+            (None, None) => "an answer".to_string(),
+        }
+    }
+
+    fn explain_operation(&self, id: VersionId) -> String {
+        let running = &self.operations[&id];
+        let mut busy: Vec<&str> = running
+            .works
+            .iter()
+            .flat_map(|work| work.tasks.keys())
+            .map(|w| w.as_str())
+            .collect();
+        busy.sort_unstable();
+        busy.dedup();
+        let by = if busy.is_empty() {
+            "copies".to_string()
+        } else {
+            busy.join(", ")
+        };
+        let (operation, name) = (running.operation, &running.array_name);
+        format!(
+            "result of {operation} on '{name}' ({} of {} segments done, waiting for {by})",
+            running.done,
+            running.segments()
+        )
+    }
+
+    /// A request will be answered that its time is up: nothing waits for it any more.
+    pub(super) fn give_up_waiting(&mut self, key: Key) {
+        self.give_up_upload_request(key);
+        let mut abandoned = Vec::new();
+        for (id, running) in &mut self.operations {
+            let waited = running.waiters.len();
+            running.waiters.retain(|waiter| *waiter != key);
+            if waited > 0 && running.waiters.is_empty() && running.origin.key == key && !running.proposed {
+                abandoned.push(*id);
+            }
+        }
+        for id in abandoned {
+            let text = format!(
+                "the deadline of its request passed: {}",
+                self.explain_operation(id)
+            );
+            self.end_operation(id, Err(WireError::new(ErrorCode::DeadlineExceeded, text)));
+        }
+    }
+}
+
+fn unknown_operation_id(operation: VersionId) -> WireError {
+    let text = format!("no operation {operation} is running; see `operations`");
+    WireError::new(ErrorCode::UnknownOperationId, text)
+}

@@ -1,0 +1,202 @@
+//! Connections: a reader and a writer thread for each, and the acceptor that makes them.
+
+use crate::cluster::ConnId;
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use protocol::frame::is_timeout;
+use protocol::message::{Message, PayloadKind};
+use protocol::net::{self, hang_up};
+use protocol::{ErrorCode, FrameError, Incoming, WireError, limits};
+use std::io;
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Messages that may wait for a slow peer. Full: the peer is closed, because the driver never waits.
+const OUTBOX: usize = 1024;
+
+/// After an error of `accept` (usually: out of file descriptors) somebody has to end first.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// What a connection tells the driver.
+pub enum Notice {
+    /// It is there.
+    Opened {
+        /// Its number.
+        conn: ConnId,
+        /// Where to put messages for it.
+        outbox: Outbox,
+    },
+    /// A message came.
+    Received {
+        /// On which.
+        conn: ConnId,
+        /// The message.
+        message: Message,
+    },
+    /// It has ended.
+    Closed {
+        /// Which.
+        conn: ConnId,
+        /// How.
+        why: String,
+    },
+}
+
+/// The driver's end of a connection. Dropping it closes the connection after what was sent.
+pub struct Outbox {
+    messages: Sender<Message>,
+    stream: TcpStream,
+}
+
+impl Outbox {
+    /// Sends a message, or hangs up on a peer that does not take any more.
+    pub fn send(&self, message: Message) {
+        match self.messages.try_send(message) {
+            Ok(()) | Err(TrySendError::Disconnected(_)) => {}
+            Err(TrySendError::Full(_)) => {
+                log::warn!("a peer is closed: {OUTBOX} messages wait for it");
+                hang_up(&self.stream);
+            }
+        }
+    }
+}
+
+/// Accepts connections until the process ends. Each gets its two threads, and the driver is told of it before of its
+/// first message.
+pub fn accept(listener: &TcpListener, notices: &Sender<Notice>) {
+    let open = Arc::new(AtomicUsize::new(0));
+    let mut next: ConnId = 1;
+    loop {
+        let stream = match listener.accept() {
+            Ok((stream, _)) => stream,
+            Err(e) => {
+                log::warn!("cannot accept a connection: {e}");
+                thread::sleep(ACCEPT_PAUSE);
+                continue;
+            }
+        };
+        if open.load(Ordering::Relaxed) >= limits::CONNECTIONS_MAX {
+            refuse(stream);
+            continue;
+        }
+        let conn = next;
+        next += 1;
+        if let Err(e) = start(conn, stream, notices, &open) {
+            log::warn!("connection {conn} cannot be served: {e}");
+        }
+    }
+}
+
+fn refuse(stream: TcpStream) {
+    let error = WireError::new(
+        ErrorCode::Busy,
+        format!(
+            "{} connections are open, no more are served",
+            limits::CONNECTIONS_MAX
+        ),
+    );
+    if let Ok((_, mut writer)) = net::split(stream, "master", "") {
+        let _ = writer.write(&Message::new(error.retry_after_ms(1000))); // a courtesy; it is closed in any case
+    }
+}
+
+fn start(
+    conn: ConnId,
+    stream: TcpStream,
+    notices: &Sender<Notice>,
+    open: &Arc<AtomicUsize>,
+) -> io::Result<()> {
+    let outbox_stream = stream.try_clone()?;
+    let (reader, writer) = net::split(stream, "master", "")?;
+    let (messages, outgoing) = bounded(OUTBOX);
+    let replies = messages.clone();
+    thread::Builder::new()
+        .name(format!("write-{conn}"))
+        .spawn(move || write(writer, &outgoing))?;
+    let outbox = Outbox {
+        messages,
+        stream: outbox_stream,
+    };
+    if notices.send(Notice::Opened { conn, outbox }).is_err() {
+        return Ok(()); // the driver has ended, and so does the process
+    }
+    open.fetch_add(1, Ordering::Relaxed);
+    let (told, counter) = (notices.clone(), open.clone());
+    let spawned = thread::Builder::new()
+        .name(format!("read-{conn}"))
+        .spawn(move || {
+            let why = read(conn, reader, &told, replies);
+            counter.fetch_sub(1, Ordering::Relaxed);
+            let _ = told.send(Notice::Closed { conn, why }); // fails only when the driver has ended
+        });
+    if let Err(e) = spawned {
+        open.fetch_sub(1, Ordering::Relaxed);
+        let _ = notices.send(Notice::Closed {
+            conn,
+            why: e.to_string(),
+        });
+    }
+    Ok(())
+}
+
+/// Reads until the connection ends; says how. A full queue of the driver stops the reading, and so the peer.
+fn read(
+    conn: ConnId,
+    mut reader: net::Receiver,
+    notices: &Sender<Notice>,
+    replies: Sender<Message>,
+) -> String {
+    let mut first_byte_by = Some(Instant::now() + limits::FIRST_MESSAGE_TIMEOUT);
+    loop {
+        match next(&mut reader, first_byte_by) {
+            Ok(None) => return "its connection was closed".to_string(),
+            Ok(Some(Incoming::Message(message))) => {
+                first_byte_by = None;
+                if notices.send(Notice::Received { conn, message }).is_err() {
+                    return "the master ends".to_string();
+                }
+            }
+            Ok(Some(Incoming::Refused { head, error })) => {
+                let _ = replies.try_send(Message::reply(&head, error)); // a peer that reads nothing needs no error
+            }
+            Err(e) => {
+                let error = match &e {
+                    FrameError::Broken(error) => error.clone(),
+                    FrameError::Io(e) if is_timeout(e) => {
+                        WireError::new(ErrorCode::DeadlineExceeded, "no complete message within 60 s")
+                    }
+                    FrameError::Io(_) | FrameError::Truncated => return e.to_string(),
+                };
+                let _ = replies.try_send(Message::new(error));
+                return e.to_string();
+            }
+        }
+    }
+}
+
+/// The next message; bytes that come with it are dropped, since a master takes none.
+fn next(reader: &mut net::Receiver, first_byte_by: Option<Instant>) -> Result<Option<Incoming>, FrameError> {
+    let incoming = reader.read(first_byte_by)?;
+    if let Some(Incoming::Message(message)) = &incoming
+        && let Some(payload) = message
+            .head
+            .payload
+            .filter(|payload| payload.kind != PayloadKind::Json)
+    {
+        reader.skip_payload(&payload)?;
+    }
+    Ok(incoming)
+}
+
+/// Writes until nobody has messages for the connection any more, then hangs up.
+fn write(mut writer: net::Sender, outgoing: &Receiver<Message>) {
+    for message in outgoing {
+        if let Err(e) = writer.write(&message) {
+            log::debug!("a message could not be sent: {e}");
+            break;
+        }
+    }
+    hang_up(writer.get_ref());
+}

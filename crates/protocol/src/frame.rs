@@ -1,0 +1,435 @@
+//! How a message becomes bytes and back.
+//!
+//! A frame is one line of JSON and, if the line announces one, a payload of exactly so many bytes after the newline:
+//!
+//! ```text
+//! {"type":"GET_SEGMENT","from":"client","to":"w1","timestamp":1795216748464,"id":3,"data":{"version":17,"segment":0}}
+//! {"type":"SEGMENT",…,"id":3,"payload":{"dtype":"int32","bytes":8,"crc32c":2743272264},"data":{…}}
+//! <8 bytes>
+//! ```
+//!
+//! [`FrameReader`] reads the line (capped), checks its nesting, parses it, and leaves the payload to its caller, who
+//! knows where the bytes belong. A message it can't accept but whose end it can find is [`Incoming::Refused`], and the
+//! connection lives; everything else is a [`FrameError`], after which the border between frames is lost. A stream that
+//! ends inside a frame is an error, one that ends between frames is not.
+//!
+//! [`FrameWriter`] writes line and payload in one system call. `data` that would make the line too long goes into a
+//! payload of kind `json` by itself, and comes back out of it by itself.
+
+use crate::error::{ErrorCode, WireError};
+use crate::limits::*;
+use crate::message::{Body, Head, Message, Payload, PayloadKind};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use std::fmt;
+use std::io::{self, BufRead, BufReader, IoSlice, Read, Write};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// A source of bytes whose reads can be made to fail with [`io::ErrorKind::TimedOut`] from some moment on.
+pub trait ReadDeadline: Read {
+    /// Sets the moment; `None` waits for ever.
+    fn set_read_deadline(&mut self, deadline: Option<Instant>);
+}
+
+/// Bytes in memory never wait.
+impl ReadDeadline for &[u8] {
+    fn set_read_deadline(&mut self, _: Option<Instant>) {}
+}
+
+/// What a reader found.
+#[derive(Debug, PartialEq)]
+pub enum Incoming {
+    /// A message. If its head announces elements, the caller must take them with [`FrameReader::read_payload`] or
+    /// [`FrameReader::skip_payload`] before the next message.
+    Message(Message),
+    /// Something that is a frame but not a message we accept; its payload has been skipped. Answer the error; the
+    /// connection lives.
+    Refused {
+        /// Its envelope, for the reply.
+        head: Box<Head>,
+        /// What to answer.
+        error: WireError,
+    },
+}
+
+/// Why no further frame can be read from a connection.
+#[derive(Debug)]
+pub enum FrameError {
+    /// The connection failed; after a time-out too.
+    Io(io::Error),
+    /// The stream ended inside a frame.
+    Truncated,
+    /// The bytes are no frame. Answer the error, then close.
+    Broken(WireError),
+}
+
+impl fmt::Display for FrameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FrameError::Io(e) if is_timeout(e) => f.write_str("nothing came within the deadline"),
+            FrameError::Io(e) => write!(f, "the connection failed: {e}"),
+            FrameError::Truncated => f.write_str("the connection ended inside a message"),
+            FrameError::Broken(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for FrameError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            FrameError::Io(e) => Some(e),
+            FrameError::Truncated => None,
+            FrameError::Broken(e) => Some(e),
+        }
+    }
+}
+
+impl From<io::Error> for FrameError {
+    fn from(e: io::Error) -> Self {
+        match e.kind() {
+            io::ErrorKind::UnexpectedEof => FrameError::Truncated,
+            _ => FrameError::Io(e),
+        }
+    }
+}
+
+/// Whether an error means that a deadline passed. Linux reports a receive time-out as `WouldBlock`.
+pub fn is_timeout(e: &io::Error) -> bool {
+    matches!(e.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock)
+}
+
+fn broken(code: ErrorCode, message: impl Into<String>) -> FrameError {
+    FrameError::Broken(WireError::new(code, message))
+}
+
+/// The line of a frame as it is read: `data` stays text until the type is known.
+#[derive(Deserialize)]
+struct LineIn<'a> {
+    #[serde(rename = "type")]
+    kind: std::borrow::Cow<'a, str>,
+    #[serde(borrow, default)]
+    data: Option<&'a RawValue>,
+}
+
+/// The line of a frame as it is written.
+#[derive(Serialize)]
+struct LineOut<'a> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    #[serde(flatten)]
+    head: &'a Head,
+    data: &'a RawValue,
+}
+
+/// Reads frames from a stream.
+pub struct FrameReader<R> {
+    inner: BufReader<R>,
+    line: Vec<u8>,
+}
+
+impl<R: ReadDeadline> FrameReader<R> {
+    /// A reader with a buffer of one header line.
+    pub fn new(inner: R) -> Self {
+        FrameReader {
+            inner: BufReader::with_capacity(HEADER_BYTES_MAX, inner),
+            line: Vec::new(),
+        }
+    }
+
+    /// The stream below.
+    pub fn get_ref(&self) -> &R {
+        self.inner.get_ref()
+    }
+
+    /// Reads the next message; `None` when the stream has ended between two. Waits at most until `first_byte_by` for it
+    /// to begin, and [`HEADER_TIMEOUT`] from there to the end of the line.
+    pub fn read(&mut self, first_byte_by: Option<Instant>) -> Result<Option<Incoming>, FrameError> {
+        loop {
+            if !self.read_line(first_byte_by)? {
+                return Ok(None);
+            }
+            if !self.line.trim_ascii().is_empty() {
+                break; // blank lines are skipped: people press return
+            }
+        }
+        let line = std::mem::take(&mut self.line);
+        let incoming = self.parse_frame(&line);
+        self.line = line;
+        incoming.map(Some)
+    }
+
+    /// Reads one line into `self.line`; false when the stream ended before it began.
+    fn read_line(&mut self, first_byte_by: Option<Instant>) -> Result<bool, FrameError> {
+        self.line.clear();
+        if self.inner.buffer().is_empty() {
+            self.inner.get_mut().set_read_deadline(first_byte_by);
+            if self.inner.fill_buf()?.is_empty() {
+                return Ok(false);
+            }
+        }
+        if !self.inner.buffer().contains(&b'\n') {
+            self.inner
+                .get_mut()
+                .set_read_deadline(Some(Instant::now() + HEADER_TIMEOUT));
+        }
+        let read = (&mut self.inner)
+            .take(HEADER_BYTES_MAX as u64)
+            .read_until(b'\n', &mut self.line)?;
+        match self.line.last() {
+            Some(b'\n') => Ok(true),
+            _ if read == HEADER_BYTES_MAX => Err(broken(
+                ErrorCode::TooLarge,
+                format!("a header line has at most {HEADER_BYTES_MAX} bytes; send long data as a payload"),
+            )),
+            _ => Err(FrameError::Truncated),
+        }
+    }
+
+    fn parse_frame(&mut self, line: &[u8]) -> Result<Incoming, FrameError> {
+        let line = std::str::from_utf8(line)
+            .map_err(|e| broken(ErrorCode::Malformed, format!("the line is not UTF-8: {e}")))?;
+        check_depth(line).map_err(FrameError::Broken)?;
+        let malformed =
+            |e: serde_json::Error| broken(ErrorCode::Malformed, format!("the line is not a message: {e}"));
+        let parsed: LineIn = serde_json::from_str(line).map_err(malformed)?;
+        let mut head: Head = serde_json::from_str(line).map_err(malformed)?;
+        let document;
+        let data = match head.payload {
+            Some(Payload {
+                kind: PayloadKind::Json,
+                ..
+            }) => {
+                document = self.read_document(head.payload.take().expect("just matched"))?;
+                document.as_str()
+            }
+            Some(payload) if payload.bytes > PAYLOAD_BYTES_MAX => {
+                return Err(broken(
+                    ErrorCode::TooLarge,
+                    format!(
+                        "a payload of {} bytes; the limit is {PAYLOAD_BYTES_MAX}",
+                        payload.bytes
+                    ),
+                ));
+            }
+            _ => parsed.data.map_or("{}", RawValue::get),
+        };
+        let error = match Body::parse(&parsed.kind, data) {
+            Some(Ok(body)) => return Ok(Incoming::Message(Message { head, body })),
+            Some(Err(e)) => WireError::new(
+                ErrorCode::Malformed,
+                format!("the data of {} cannot be read: {e}", parsed.kind),
+            ),
+            None => WireError::new(ErrorCode::UnknownType, unknown_type(&parsed.kind)),
+        };
+        if let Some(payload) = head.payload {
+            self.skip_payload(&payload)?;
+        }
+        Ok(Incoming::Refused {
+            head: Box::new(head),
+            error,
+        })
+    }
+
+    /// Reads a JSON payload.
+    fn read_document(&mut self, payload: Payload) -> Result<String, FrameError> {
+        if payload.bytes > JSON_PAYLOAD_BYTES_MAX {
+            let error = format!(
+                "a JSON payload of {} bytes; the limit is {JSON_PAYLOAD_BYTES_MAX}",
+                payload.bytes
+            );
+            return Err(broken(ErrorCode::TooLarge, error));
+        }
+        let mut bytes = vec![0; payload.bytes as usize];
+        self.read_payload(&payload, &mut bytes)?;
+        let document = String::from_utf8(bytes).map_err(|e| {
+            broken(
+                ErrorCode::Malformed,
+                format!("the JSON payload is not UTF-8: {e}"),
+            )
+        })?;
+        check_depth(&document).map_err(FrameError::Broken)?;
+        Ok(document)
+    }
+
+    /// Reads a payload into `into`, block by block, and checks it. `into` must have its length. A wrong checksum is
+    /// [`FrameError::Broken`]: the bytes came from somewhere between the peers, so nothing after them can be trusted.
+    pub fn read_payload(&mut self, payload: &Payload, into: &mut [u8]) -> Result<(), FrameError> {
+        assert_eq!(
+            payload.bytes,
+            into.len() as u64,
+            "the caller provides room for exactly the payload"
+        );
+        self.inner
+            .get_mut()
+            .set_read_deadline(Some(Instant::now() + payload_timeout(payload.bytes)));
+        let mut crc = 0;
+        for block in into.chunks_mut(BLOCK_BYTES) {
+            self.inner.read_exact(block)?;
+            crc = array::checksum::crc32c_append(crc, block);
+        }
+        if crc == payload.crc32c {
+            return Ok(());
+        }
+        let error = format!(
+            "a payload of {} bytes arrived with crc32c {crc}, not {} as announced",
+            payload.bytes, payload.crc32c
+        );
+        Err(broken(ErrorCode::ChecksumMismatch, error))
+    }
+
+    /// Reads a payload and forgets it.
+    pub fn skip_payload(&mut self, payload: &Payload) -> Result<(), FrameError> {
+        self.inner
+            .get_mut()
+            .set_read_deadline(Some(Instant::now() + payload_timeout(payload.bytes)));
+        match io::copy(&mut (&mut self.inner).take(payload.bytes), &mut io::sink())? {
+            skipped if skipped == payload.bytes => Ok(()),
+            _ => Err(FrameError::Truncated),
+        }
+    }
+}
+
+fn unknown_type(kind: &str) -> String {
+    let shown: String = kind.chars().take(64).collect();
+    format!(
+        "there is no message of type '{}'; there are {}",
+        shown.escape_debug(),
+        Body::KINDS.join(", ")
+    )
+}
+
+/// Refuses JSON nested deeper than [`JSON_DEPTH_MAX`], before any recursive parser sees it.
+fn check_depth(json: &str) -> Result<(), WireError> {
+    let (mut depth, mut in_string, mut escaped) = (0usize, false, false);
+    for byte in json.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'{' | b'[' if !in_string => depth += 1,
+            b'}' | b']' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > JSON_DEPTH_MAX {
+            return Err(WireError::new(
+                ErrorCode::Malformed,
+                format!("JSON nested deeper than {JSON_DEPTH_MAX}"),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Writes frames to a stream.
+pub struct FrameWriter<W> {
+    inner: W,
+    from: String,
+    to: String,
+    line: Vec<u8>,
+}
+
+impl<W: Write> FrameWriter<W> {
+    /// A writer that signs its messages `from` and addresses them `to`.
+    pub fn new(inner: W, from: impl Into<String>, to: impl Into<String>) -> Self {
+        FrameWriter {
+            inner,
+            from: from.into(),
+            to: to.into(),
+            line: Vec::new(),
+        }
+    }
+
+    /// The stream below.
+    pub fn get_ref(&self) -> &W {
+        &self.inner
+    }
+
+    /// Addresses what follows to somebody else: the peer has introduced itself.
+    pub fn set_to(&mut self, to: impl Into<String>) {
+        self.to = to.into();
+    }
+
+    /// Writes a message without elements.
+    pub fn write(&mut self, message: &Message) -> io::Result<()> {
+        self.write_with(message, &[])
+    }
+
+    /// Writes a message and the elements that its head announces.
+    pub fn write_with(&mut self, message: &Message, elements: &[u8]) -> io::Result<()> {
+        debug_assert_eq!(message.head.payload.map_or(0, |p| p.bytes), elements.len() as u64);
+        let mut head = message.head.clone();
+        head.from.clone_from(&self.from);
+        head.to.clone_from(&self.to);
+        head.timestamp = unix_ms();
+        let document = encode(&head, &message.body, &mut self.line)?;
+        let payload = document.as_ref().map_or(elements, |d| d.get().as_bytes());
+        write_all_of([&self.line, payload], &mut self.inner)?;
+        self.inner.flush()
+    }
+}
+
+/// Milliseconds since 1970, for people and for the original protocol's `timestamp`.
+pub fn unix_ms() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or(Duration::ZERO)
+        .as_millis() as u64
+}
+
+/// Puts the line of a message into `line`, newline included. When it would be too long, returns `data`, which then has to
+/// follow as payload.
+pub fn encode(head: &Head, body: &Body, line: &mut Vec<u8>) -> io::Result<Option<Box<RawValue>>> {
+    let data = body.data()?;
+    line.clear();
+    serde_json::to_writer(
+        &mut *line,
+        &LineOut {
+            kind: body.kind(),
+            head,
+            data: &data,
+        },
+    )?;
+    line.push(b'\n');
+    if line.len() <= HEADER_BYTES_MAX {
+        return Ok(None);
+    }
+    assert!(head.payload.is_none(), "a message with elements has short data");
+    let bytes = data.get().as_bytes();
+    let payload = Payload {
+        kind: PayloadKind::Json,
+        bytes: bytes.len() as u64,
+        crc32c: array::checksum::crc32c(bytes),
+    };
+    let head = Head {
+        payload: Some(payload),
+        ..head.clone()
+    };
+    let empty = RawValue::from_string("{}".to_string())?;
+    line.clear();
+    serde_json::to_writer(
+        &mut *line,
+        &LineOut {
+            kind: body.kind(),
+            head: &head,
+            data: &empty,
+        },
+    )?;
+    line.push(b'\n');
+    Ok(Some(data))
+}
+
+/// Writes both slices, in one system call where the stream takes them at once.
+fn write_all_of(slices: [&[u8]; 2], to: &mut impl Write) -> io::Result<()> {
+    let mut slices = slices.map(IoSlice::new);
+    let mut rest = &mut slices[..];
+    IoSlice::advance_slices(&mut rest, 0);
+    while !rest.is_empty() {
+        match to.write_vectored(rest) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(n) => IoSlice::advance_slices(&mut rest, n),
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,214 @@
+//! What workers and the master say to each other on the control connection, and on the heartbeat connection.
+
+use super::client::Endpoint;
+use super::empty;
+use crate::error::WireError;
+use crate::id::{CopyId, CopyRecord, Digest, SegmentIndex, VersionId, WorkerId};
+use array::DType;
+use serde::{Deserialize, Serialize};
+
+empty! {
+    /// Data of RESERVED.
+    Reserved
+    /// Data of SEND_INVENTORY.
+    SendInventory
+}
+
+/// Data of REGISTER_WORKER. The first four fields are the original's; a message without `hello` is from a level-1 worker.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RegisterWorker {
+    /// The worker's end of this connection.
+    #[serde(default)]
+    pub host: String,
+    /// The worker's end of this connection.
+    #[serde(default)]
+    pub port: u16,
+    /// Threads it computes with.
+    pub cores: u32,
+    /// Its memory budget in MiB.
+    pub memory: u64,
+    /// What level 2 adds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hello: Option<WorkerHello>,
+}
+
+/// How a worker of level 2 introduces itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkerHello {
+    /// The newest protocol version it speaks.
+    pub protocol: u32,
+    /// Features it has beyond that version, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub features: Vec<String>,
+    /// Its id.
+    pub worker: WorkerId,
+    /// Which life of it: larger than that of every earlier process under this id.
+    pub incarnation: u64,
+    /// HOST:PORT of its data port, as others reach it.
+    pub address: String,
+    /// Its kernels: workers with the same id produce the same bits.
+    pub kernels: String,
+    /// Its memory budget.
+    pub memory_bytes: u64,
+    /// Where it is: replicas go to other zones if there are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
+    /// The cluster whose data it holds; none for a fresh worker.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<uuid::Uuid>,
+    /// Whether it is on its way out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub draining: bool,
+    /// Every complete copy it holds.
+    pub inventory: Vec<CopyRecord>,
+}
+
+/// Data of HEARTBEAT; an original worker sends `{}`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Heartbeat {
+    /// Fingerprint of its inventory.
+    pub digest: Digest,
+    /// Copies it holds.
+    pub copies: u64,
+    /// Memory used and reserved.
+    pub memory_used_bytes: u64,
+    /// Segments queued or being computed.
+    pub tasks: u64,
+}
+
+/// Where a worker stands on its way out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WorkerStage {
+    /// Worker to master: I am leaving; take over what only I have.
+    Draining,
+    /// Master to worker: nothing depends on you any more.
+    Drained,
+}
+
+/// Data of WORKER_STATUS.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WorkerStatus {
+    /// Where it stands.
+    pub state: WorkerStage,
+}
+
+/// Data of RESERVE: keep room, and take these segments from whoever shows the ticket.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Reserve {
+    /// The version that is being written.
+    pub version: VersionId,
+    /// What the writer will show.
+    pub ticket: String,
+    /// The dtype of the elements.
+    #[serde(with = "crate::dtype")]
+    pub dtype: DType,
+    /// `[segment, bytes]`.
+    pub segments: Vec<(SegmentIndex, u64)>,
+}
+
+/// Data of PROCESS_SEGMENT: compute segments of `result` from those of `source` with the same numbers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProcessSegment {
+    /// The operation's name.
+    pub operation: String,
+    /// The version to read.
+    pub source: VersionId,
+    /// The version to make.
+    pub result: VersionId,
+    /// The segments.
+    pub segments: Vec<SegmentIndex>,
+    /// Whether to check the source's bytes against its checksum first: the results of two workers differed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub verify: bool,
+}
+
+/// Data of SEGMENT_RESULT: what became of some of the segments of a PROCESS_SEGMENT.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SegmentResult {
+    /// The version that was to be made.
+    pub result: VersionId,
+    /// Copies of it that now exist here.
+    pub copies: Vec<CopyRecord>,
+    /// Segments that could not be computed here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed: Vec<FailedSegment>,
+    /// Time spent computing, of all threads together.
+    pub busy_us: u64,
+}
+
+/// One segment that could not be computed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FailedSegment {
+    /// Its ordinal.
+    pub segment: SegmentIndex,
+    /// Why.
+    pub error: WireError,
+}
+
+/// Data of CANCEL_SEGMENTS: do not begin segments of this version any more. What is complete stays until DROP_COPIES.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CancelSegments {
+    /// The version that was to be made.
+    pub result: VersionId,
+}
+
+/// Data of RECOVER_DATA: fetch a copy from the first of these workers that gives it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RecoverData {
+    /// The copy to fetch.
+    pub copy: CopyRecord,
+    /// The dtype of its elements.
+    #[serde(with = "crate::dtype")]
+    pub dtype: DType,
+    /// Who has it, the best first.
+    pub sources: Vec<Endpoint>,
+}
+
+/// Data of RECOVERY_COMPLETE.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RecoveryComplete {
+    /// Which copy it is about.
+    pub copy: CopyRecord,
+    /// Why there is none; absent when there is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<WireError>,
+}
+
+/// Data of COPIES_CHANGED.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CopiesChanged {
+    /// Copies that arrived and were checked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stored: Vec<CopyRecord>,
+    /// Copies whose bytes did not fit their checksum any more; they are thrown away.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub broken: Vec<CopyId>,
+}
+
+/// Data of DROP_COPIES.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DropCopies {
+    /// Versions of which no copy, reservation or queued computation shall remain.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub versions: Vec<VersionId>,
+    /// Single copies.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub copies: Vec<CopyId>,
+}
+
+/// Data of INVENTORY.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Inventory {
+    /// Every complete copy it holds.
+    pub copies: Vec<CopyRecord>,
+}

@@ -1,0 +1,125 @@
+//! TCP connections the way all three programs need them: no Nagle, keepalive, and a deadline on every wait.
+
+use crate::frame::{FrameReader, FrameWriter, ReadDeadline, is_timeout};
+use crate::limits::{CONNECT_TIMEOUT, WRITE_TIMEOUT};
+use socket2::{SockRef, TcpKeepalive};
+use std::io::{self, Read};
+use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
+use std::time::{Duration, Instant};
+
+/// The reading half of a connection.
+pub type Receiver = FrameReader<DeadlineStream>;
+
+/// The writing half of a connection.
+pub type Sender = FrameWriter<TcpStream>;
+
+/// A peer that vanished without a word (power, cable) is noticed after about this long, when nothing else notices.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(15);
+
+/// A [`TcpStream`] whose reads end at a deadline, however slowly the bytes drip.
+#[derive(Debug)]
+pub struct DeadlineStream {
+    stream: TcpStream,
+    deadline: Option<Instant>,
+    /// What the socket's own time-out is set to.
+    timeout: Option<Duration>,
+}
+
+impl DeadlineStream {
+    /// The socket.
+    pub fn stream(&self) -> &TcpStream {
+        &self.stream
+    }
+
+    /// Sets the socket's time-out to the time that is left, unless it is about that already.
+    fn arm(&mut self) -> io::Result<()> {
+        let timeout = match self.deadline {
+            None => None,
+            Some(deadline) => match deadline.checked_duration_since(Instant::now()) {
+                None | Some(Duration::ZERO) => return Err(io::ErrorKind::TimedOut.into()),
+                left => left,
+            },
+        };
+        let close_enough = match (self.timeout, timeout) {
+            (None, None) => true,
+            (Some(set), Some(left)) => set <= left && left <= 2 * set,
+            _ => false,
+        };
+        if !close_enough {
+            self.stream.set_read_timeout(timeout)?;
+            self.timeout = timeout;
+        }
+        Ok(())
+    }
+}
+
+impl Read for DeadlineStream {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        loop {
+            self.arm()?;
+            match self.stream.read(buf) {
+                Err(e) if is_timeout(&e) => {} // arm() tells whether that was the deadline
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                result => return result,
+            }
+        }
+    }
+}
+
+impl ReadDeadline for DeadlineStream {
+    fn set_read_deadline(&mut self, deadline: Option<Instant>) {
+        self.deadline = deadline;
+    }
+}
+
+/// Sets up a connection, opened or accepted, and gives its two halves: reader, and writer that signs `from` and `to`.
+pub fn split(stream: TcpStream, from: &str, to: &str) -> io::Result<(Receiver, Sender)> {
+    stream.set_nodelay(true)?;
+    stream.set_write_timeout(Some(WRITE_TIMEOUT))?;
+    SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE_IDLE))?;
+    let writer = FrameWriter::new(stream.try_clone()?, from, to);
+    Ok((
+        FrameReader::new(DeadlineStream {
+            stream,
+            deadline: None,
+            timeout: None,
+        }),
+        writer,
+    ))
+}
+
+/// Opens a connection to `HOST:PORT`, trying each address of the host until `deadline`.
+pub fn dial(address: &str, deadline: Instant) -> io::Result<TcpStream> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, format!("'{address}' has no address"));
+    for candidate in address.to_socket_addrs()? {
+        let left = deadline
+            .saturating_duration_since(Instant::now())
+            .min(CONNECT_TIMEOUT);
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        match TcpStream::connect_timeout(&candidate, left) {
+            Ok(stream) if is_own_end(&stream) => last = io::ErrorKind::ConnectionRefused.into(),
+            Ok(stream) => return Ok(stream),
+            Err(e) => last = e,
+        }
+    }
+    Err(last)
+}
+
+/// Whether a connection to a free port of this machine has met itself: TCP's simultaneous open, when the kernel chose
+/// the very port we dial as our own. It would keep the port from whoever should listen there.
+fn is_own_end(stream: &TcpStream) -> bool {
+    matches!((stream.local_addr(), stream.peer_addr()), (Ok(local), Ok(peer)) if local == peer)
+}
+
+/// Ends both directions of a connection, so that every thread blocked on it wakes up. A connection that is gone
+/// already is fine.
+pub fn hang_up(stream: &TcpStream) {
+    let _ = stream.shutdown(Shutdown::Both);
+}
+
+/// Whether an address is reachable from this machine only.
+pub fn is_loopback(address: &SocketAddr) -> bool {
+    address.ip().is_loopback()
+}

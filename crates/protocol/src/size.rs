@@ -1,0 +1,141 @@
+//! Amounts of memory as people write them: `512M`, `1.5GiB`, `8589934592`.
+
+use crate::limits::INTEGER_MAX;
+
+/// Suffix of `K` and what it stands for, `M`, `G`, `T` likewise. Without a `B`, or with `iB`, it is a power of 1024, as in
+/// `ls -h` and `java -Xmx`; `KB` and so on are the powers of 1000 of the SI.
+const UNITS: [(char, u32); 4] = [('k', 1), ('m', 2), ('g', 3), ('t', 4)];
+
+/// Reads a number of bytes: digits, perhaps with a fraction, and a unit: none or `B`, `K` = `KiB` = 1024, `KB` = 1000, and so
+/// on with `M`, `G`, `T`, in upper or lower case. A fraction of a byte is cut off.
+///
+/// # Errors
+/// A sentence for people, when it is no size, is zero, or is above 2^53 bytes.
+pub fn parse_size(text: &str) -> Result<u64, String> {
+    let refuse = || format!("'{text}' is not a size; write it like 512M, 1.5GiB or 8589934592");
+    let trimmed = text.trim();
+    let end = trimmed
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(trimmed.len());
+    let (number, unit) = trimmed.split_at(end);
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let all_digits = whole.len() <= 18 && fraction.len() <= 9 && !fraction.contains('.');
+    if whole.is_empty() || number.ends_with('.') || !all_digits {
+        return Err(refuse());
+    }
+    let scale = u128::from(unit_bytes(unit.trim_start()).ok_or_else(refuse)?);
+    let parts = 10_u128.pow(fraction.len() as u32);
+    let number: u128 = format!("{whole}{fraction}").parse().map_err(|_| refuse())?;
+    match number * scale / parts {
+        0 => Err(format!("'{text}' is no bytes at all; give at least 1")),
+        bytes if bytes > u128::from(INTEGER_MAX) => {
+            Err(format!("'{text}' is more than the largest size, 2^53 bytes"))
+        }
+        bytes => Ok(bytes as u64),
+    }
+}
+
+/// What one of `unit` is in bytes.
+fn unit_bytes(unit: &str) -> Option<u64> {
+    let unit = unit.to_ascii_lowercase();
+    if unit.is_empty() || unit == "b" {
+        return Some(1);
+    }
+    let mut chars = unit.chars();
+    let first = chars.next()?;
+    let (_, power) = UNITS.into_iter().find(|(letter, _)| *letter == first)?;
+    match chars.as_str() {
+        "" | "i" | "ib" => Some(1024_u64.pow(power)),
+        "b" => Some(1000_u64.pow(power)),
+        _ => None,
+    }
+}
+
+/// Writes a number of bytes for people: the largest binary unit that leaves at least 1, one decimal when it is not whole.
+/// It rounds, so it is for messages, not for storing.
+pub fn format_size(bytes: u64) -> String {
+    let Some((unit, scale)) = [
+        ("TiB", 1_u64 << 40),
+        ("GiB", 1 << 30),
+        ("MiB", 1 << 20),
+        ("KiB", 1 << 10),
+    ]
+    .into_iter()
+    .find(|u| bytes >= u.1) else {
+        return format!("{bytes} B");
+    };
+    if bytes.is_multiple_of(scale) {
+        format!("{} {unit}", bytes / scale)
+    } else {
+        format!("{:.1} {unit}", bytes as f64 / scale as f64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read() {
+        let cases = [
+            ("1", 1),
+            ("4096", 4096),
+            ("10 B", 10),
+            ("1k", 1024),
+            ("512M", 512 << 20),
+            ("512 MiB", 512 << 20),
+            ("1.5GiB", 3 << 29),
+            ("0.5Ki", 512),
+            ("2T", 2 << 40),
+            ("1kb", 1000),
+            ("2.5GB", 2_500_000_000),
+            ("1.0009K", 1024),
+            (" 8g ", 8 << 30),
+            ("9007199254740992", 1 << 53),
+        ];
+        for (text, bytes) in cases {
+            assert_eq!(parse_size(text), Ok(bytes), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_size_is_refused() {
+        for text in [
+            "",
+            "M",
+            "-1",
+            "1..5G",
+            "1.",
+            ".5G",
+            "1e9",
+            "1X",
+            "1GiBi",
+            "0",
+            "0.0001K",
+            "9007199254740993",
+            "9999T",
+            "99999999999999999999",
+            "1.0000000000001G",
+            "½G",
+        ] {
+            assert!(parse_size(text).is_err(), "{text}");
+        }
+        assert!(parse_size("lots").unwrap_err().contains("'lots'"));
+    }
+
+    #[test]
+    fn sizes_are_written() {
+        let cases = [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1 KiB"),
+            (1536, "1.5 KiB"),
+            (512 << 20, "512 MiB"),
+            (8 << 30, "8 GiB"),
+            (3 << 40, "3 TiB"),
+        ];
+        for (bytes, text) in cases {
+            assert_eq!(format_size(bytes), text);
+        }
+    }
+}

@@ -1,1 +1,7 @@
-//! 
+//! What is tested across crates: [`story`] runs the core scripts of `scripts/`, [`sim`] is the simulator under them, and
+//! [`run`] a whole run of it from one seed.
+
+#![allow(missing_docs, reason = "test support; what is not obvious has a comment")]
+
+pub mod run;
+pub mod sim;

@@ -67,11 +67,7 @@ impl Flags {
         let listen = match (&self.original_port, &self.host, &self.port) {
             (Some(port), ..) => format!("127.0.0.1:{port}"),
             (None, None, None) => self.listen.clone(),
-            (None, host, port) => format!(
-                "{}:{}",
-                host.as_deref().unwrap_or("127.0.0.1"),
-                port.unwrap_or(5000)
-            ),
+            (None, host, port) => format!("{}:{}", host.as_deref().unwrap_or("127.0.0.1"), port.unwrap_or(5000)),
         };
         let listen = resolve(&listen)?;
         if !protocol::net::is_loopback(&listen) && !self.insecure {
@@ -80,10 +76,7 @@ impl Flags {
             ));
         }
         if self.min_copies > self.replication {
-            return Err(format!(
-                "--min-copies {} is more than --replication {}",
-                self.min_copies, self.replication
-            ));
+            return Err(format!("--min-copies {} is more than --replication {}", self.min_copies, self.replication));
         }
         let (data_dir, temporary) = match self.data_dir {
             Some(dir) => (dir, None),
@@ -95,23 +88,11 @@ impl Flags {
                 (dir.path().to_path_buf(), Some(dir))
             }
         };
-        Ok((
-            Settings {
-                listen,
-                replication: self.replication,
-                min_copies: self.min_copies,
-                data_dir,
-            },
-            temporary,
-        ))
+        Ok((Settings { listen, replication: self.replication, min_copies: self.min_copies, data_dir }, temporary))
     }
 }
 
 fn resolve(address: &str) -> Result<SocketAddr, String> {
-    let mut addresses = address
-        .to_socket_addrs()
-        .map_err(|e| format!("cannot listen on '{address}': {e}"))?;
-    addresses
-        .next()
-        .ok_or_else(|| format!("'{address}' has no address"))
+    let mut addresses = address.to_socket_addrs().map_err(|e| format!("cannot listen on '{address}': {e}"))?;
+    addresses.next().ok_or_else(|| format!("'{address}' has no address"))
 }

@@ -44,16 +44,31 @@ pub enum Notice {
     },
 }
 
+/// What a writer is told.
+enum Order {
+    Write(Message),
+    /// Hang up.
+    Close,
+}
+
 /// The driver's end of a connection. Dropping it closes the connection after what was sent.
 pub struct Outbox {
-    messages: Sender<Message>,
+    orders: Sender<Order>,
     stream: TcpStream,
+}
+
+impl Drop for Outbox {
+    fn drop(&mut self) {
+        if let Err(TrySendError::Full(_)) = self.orders.try_send(Order::Close) {
+            hang_up(&self.stream);
+        }
+    }
 }
 
 impl Outbox {
     /// Sends a message, or hangs up on a peer that does not take any more.
     pub fn send(&self, message: Message) {
-        match self.messages.try_send(message) {
+        match self.orders.try_send(Order::Write(message)) {
             Ok(()) | Err(TrySendError::Disconnected(_)) => {}
             Err(TrySendError::Full(_)) => {
                 log::warn!("a peer is closed: {OUTBOX} messages wait for it");
@@ -92,62 +107,39 @@ pub fn accept(listener: &TcpListener, notices: &Sender<Notice>) {
 fn refuse(stream: TcpStream) {
     let error = WireError::new(
         ErrorCode::Busy,
-        format!(
-            "{} connections are open, no more are served",
-            limits::CONNECTIONS_MAX
-        ),
+        format!("{} connections are open, no more are served", limits::CONNECTIONS_MAX),
     );
     if let Ok((_, mut writer)) = net::split(stream, "master", "") {
         let _ = writer.write(&Message::new(error.retry_after_ms(1000))); // a courtesy; it is closed in any case
     }
 }
 
-fn start(
-    conn: ConnId,
-    stream: TcpStream,
-    notices: &Sender<Notice>,
-    open: &Arc<AtomicUsize>,
-) -> io::Result<()> {
+fn start(conn: ConnId, stream: TcpStream, notices: &Sender<Notice>, open: &Arc<AtomicUsize>) -> io::Result<()> {
     let outbox_stream = stream.try_clone()?;
     let (reader, writer) = net::split(stream, "master", "")?;
-    let (messages, outgoing) = bounded(OUTBOX);
-    let replies = messages.clone();
-    thread::Builder::new()
-        .name(format!("write-{conn}"))
-        .spawn(move || write(writer, &outgoing))?;
-    let outbox = Outbox {
-        messages,
-        stream: outbox_stream,
-    };
+    let (orders, outgoing) = bounded(OUTBOX);
+    let replies = orders.clone();
+    thread::Builder::new().name(format!("write-{conn}")).spawn(move || write(writer, &outgoing))?;
+    let outbox = Outbox { orders, stream: outbox_stream };
     if notices.send(Notice::Opened { conn, outbox }).is_err() {
         return Ok(()); // the driver has ended, and so does the process
     }
     open.fetch_add(1, Ordering::Relaxed);
     let (told, counter) = (notices.clone(), open.clone());
-    let spawned = thread::Builder::new()
-        .name(format!("read-{conn}"))
-        .spawn(move || {
-            let why = read(conn, reader, &told, replies);
-            counter.fetch_sub(1, Ordering::Relaxed);
-            let _ = told.send(Notice::Closed { conn, why }); // fails only when the driver has ended
-        });
+    let spawned = thread::Builder::new().name(format!("read-{conn}")).spawn(move || {
+        let why = read(conn, reader, &told, replies);
+        counter.fetch_sub(1, Ordering::Relaxed);
+        let _ = told.send(Notice::Closed { conn, why }); // fails only when the driver has ended
+    });
     if let Err(e) = spawned {
         open.fetch_sub(1, Ordering::Relaxed);
-        let _ = notices.send(Notice::Closed {
-            conn,
-            why: e.to_string(),
-        });
+        let _ = notices.send(Notice::Closed { conn, why: e.to_string() });
     }
     Ok(())
 }
 
 /// Reads until the connection ends; says how. A full queue of the driver stops the reading, and so the peer.
-fn read(
-    conn: ConnId,
-    mut reader: net::Receiver,
-    notices: &Sender<Notice>,
-    replies: Sender<Message>,
-) -> String {
+fn read(conn: ConnId, mut reader: net::Receiver, notices: &Sender<Notice>, replies: Sender<Order>) -> String {
     let mut first_byte_by = Some(Instant::now() + limits::FIRST_MESSAGE_TIMEOUT);
     loop {
         match next(&mut reader, first_byte_by) {
@@ -159,7 +151,7 @@ fn read(
                 }
             }
             Ok(Some(Incoming::Refused { head, error })) => {
-                let _ = replies.try_send(Message::reply(&head, error)); // a peer that reads nothing needs no error
+                let _ = replies.try_send(Order::Write(Message::reply(&head, error))); // a peer that reads nothing needs no error
             }
             Err(e) => {
                 let error = match &e {
@@ -169,7 +161,7 @@ fn read(
                     }
                     FrameError::Io(_) | FrameError::Truncated => return e.to_string(),
                 };
-                let _ = replies.try_send(Message::new(error));
+                let _ = replies.try_send(Order::Write(Message::new(error)));
                 return e.to_string();
             }
         }
@@ -180,19 +172,17 @@ fn read(
 fn next(reader: &mut net::Receiver, first_byte_by: Option<Instant>) -> Result<Option<Incoming>, FrameError> {
     let incoming = reader.read(first_byte_by)?;
     if let Some(Incoming::Message(message)) = &incoming
-        && let Some(payload) = message
-            .head
-            .payload
-            .filter(|payload| payload.kind != PayloadKind::Json)
+        && let Some(payload) = message.head.payload.filter(|payload| payload.kind != PayloadKind::Json)
     {
         reader.skip_payload(&payload)?;
     }
     Ok(incoming)
 }
 
-/// Writes until nobody has messages for the connection any more, then hangs up.
-fn write(mut writer: net::Sender, outgoing: &Receiver<Message>) {
-    for message in outgoing {
+/// Writes until it is told to hang up, or nobody has messages for the connection any more.
+fn write(mut writer: net::Sender, orders: &Receiver<Order>) {
+    for order in orders {
+        let Order::Write(message) = order else { break };
         if let Err(e) = writer.write(&message) {
             log::debug!("a message could not be sent: {e}");
             break;

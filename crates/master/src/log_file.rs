@@ -56,11 +56,9 @@ impl fmt::Display for LogError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             LogError::Io { what, source } => write!(f, "cannot {what}: {source}"),
-            LogError::Locked(path) => write!(
-                f,
-                "another master uses {}; give this one another --data-dir",
-                path.display()
-            ),
+            LogError::Locked(path) => {
+                write!(f, "another master uses {}; give this one another --data-dir", path.display())
+            }
             LogError::Damaged { path, offset, why } => {
                 write!(
                     f,
@@ -121,15 +119,10 @@ impl LogFile {
             .open(&path)
             .map_err(io_error(format!("open {}", path.display())))?;
         let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes)
-            .map_err(io_error(format!("read {}", path.display())))?;
+        file.read_to_end(&mut bytes).map_err(io_error(format!("read {}", path.display())))?;
         let (catalog, valid) = replay(&path, &bytes)?;
         if valid < bytes.len() {
-            log::warn!(
-                "{}: {} bytes of a torn last record are cut",
-                path.display(),
-                bytes.len() - valid
-            );
+            log::warn!("{}: {} bytes of a torn last record are cut", path.display(), bytes.len() - valid);
         }
         let mut log = LogFile {
             dir: dir.to_path_buf(),
@@ -139,8 +132,7 @@ impl LogFile {
             pending: Vec::new(),
             _lock: lock,
         };
-        log.begin()
-            .map_err(io_error(format!("write {}", path.display())))?;
+        log.begin().map_err(io_error(format!("write {}", path.display())))?;
         Ok((log, catalog))
     }
 
@@ -164,14 +156,7 @@ impl LogFile {
     /// Adds a command to those that [`LogFile::write`] will write, and gives its index.
     pub fn append(&mut self, command: &Command) -> u64 {
         self.index += 1;
-        encode(
-            &Record {
-                index: self.index,
-                command: Some(command.clone()),
-                snapshot: None,
-            },
-            &mut self.pending,
-        );
+        encode(&Record { index: self.index, command: Some(command.clone()), snapshot: None }, &mut self.pending);
         self.index
     }
 
@@ -194,14 +179,7 @@ impl LogFile {
         File::open(&path)?.read_to_end(&mut bytes)?;
         let mut compacted = MAGIC.to_vec();
         let snapshot = RawValue::from_string(String::from_utf8_lossy(snapshot).into_owned())?;
-        encode(
-            &Record {
-                index,
-                command: None,
-                snapshot: Some(&snapshot),
-            },
-            &mut compacted,
-        );
+        encode(&Record { index, command: None, snapshot: Some(&snapshot) }, &mut compacted);
         let mut offset = MAGIC.len();
         while let Ok(body) = record_at(&bytes, offset) {
             let end = offset + RECORD_HEADER_BYTES + body.len();
@@ -235,11 +213,7 @@ fn lock(dir: &Path) -> Result<File, LogError> {
 
 fn encode(record: &Record, into: &mut Vec<u8>) {
     let body = serde_json::to_vec(record).expect("commands have string keys only");
-    assert!(
-        body.len() as u64 <= u64::from(RECORD_BYTES_MAX),
-        "a record of {} bytes",
-        body.len()
-    );
+    assert!(body.len() as u64 <= u64::from(RECORD_BYTES_MAX), "a record of {} bytes", body.len());
     into.extend((body.len() as u32).to_le_bytes());
     into.extend(crc32c(&body).to_le_bytes());
     into.extend(body);
@@ -274,28 +248,20 @@ fn record_at(bytes: &[u8], offset: usize) -> Result<&[u8], NoRecord> {
     match crc32c(body) == crc {
         true => Ok(body),
         false if after.is_empty() => Err(NoRecord::Torn),
-        false => Err(NoRecord::Damaged(
-            "the record does not fit its checksum".to_string(),
-        )),
+        false => Err(NoRecord::Damaged("the record does not fit its checksum".to_string())),
     }
 }
 
 /// Builds the catalog from a log; gives it with the length of the part that is valid.
 fn replay(path: &Path, bytes: &[u8]) -> Result<(Catalog, usize), LogError> {
-    let damaged = |offset: usize, why: String| LogError::Damaged {
-        path: path.to_path_buf(),
-        offset: offset as u64,
-        why,
-    };
+    let damaged =
+        |offset: usize, why: String| LogError::Damaged { path: path.to_path_buf(), offset: offset as u64, why };
     let mut catalog = Catalog::default();
     if bytes.len() < MAGIC.len() && MAGIC.starts_with(bytes) {
         return Ok((catalog, 0)); // new, or torn at its very beginning
     }
     if !bytes.starts_with(MAGIC) {
-        return Err(damaged(
-            0,
-            "it does not begin as a catalog's log of this version".to_string(),
-        ));
+        return Err(damaged(0, "it does not begin as a catalog's log of this version".to_string()));
     }
     let mut offset = MAGIC.len();
     loop {
@@ -315,10 +281,7 @@ fn replay(path: &Path, bytes: &[u8]) -> Result<(Catalog, usize), LogError> {
                 catalog.apply(record.index, &command);
             }
             _ => {
-                return Err(damaged(
-                    offset,
-                    format!("record {} follows record {}", record.index, catalog.index()),
-                ));
+                return Err(damaged(offset, format!("record {} follows record {}", record.index, catalog.index())));
             }
         }
         offset += RECORD_HEADER_BYTES + body.len();
@@ -385,10 +348,7 @@ mod tests {
                 Err(LogError::Damaged { .. }) => {}
                 Err(other) => panic!("byte {at}: {other}"),
                 // A damaged length, or a damaged last record, looks like a torn write.
-                Ok((_, catalog)) => assert!(
-                    catalog.index() < 5 && catalog.ids_below() == catalog.index(),
-                    "byte {at}"
-                ),
+                Ok((_, catalog)) => assert!(catalog.index() < 5 && catalog.ids_below() == catalog.index(), "byte {at}"),
             }
         }
     }
@@ -417,9 +377,7 @@ mod tests {
     fn a_compacted_log_tells_the_same() {
         let dir = tempfile::tempdir().unwrap();
         let (mut log, mut catalog) = LogFile::open(dir.path()).unwrap();
-        let founded = Command::Founded {
-            cluster: uuid::Uuid::from_u128(7),
-        };
+        let founded = Command::Founded { cluster: uuid::Uuid::from_u128(7) };
         let commands = [founded, reserve(10), reserve(20), reserve(30)];
         for command in &commands {
             log.append(command);

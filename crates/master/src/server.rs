@@ -83,10 +83,9 @@ impl std::fmt::Display for Error {
             Error::Listen(address, e) => write!(f, "cannot listen on {address}: {e}"),
             Error::Log(e) => e.fmt(f),
             Error::Thread(e) => write!(f, "cannot start a thread: {e}"),
-            Error::Write(e) => write!(
-                f,
-                "cannot write the catalog's log: {e}; restart the master when the disk is well"
-            ),
+            Error::Write(e) => {
+                write!(f, "cannot write the catalog's log: {e}; restart the master when the disk is well")
+            }
         }
     }
 }
@@ -98,17 +97,8 @@ impl Master {
     pub fn bind(settings: Settings) -> Result<Master, Error> {
         let (log, catalog) = LogFile::open(&settings.data_dir).map_err(Error::Log)?;
         let listener = listen(settings.listen).map_err(|e| Error::Listen(settings.listen, e))?;
-        let address = listener
-            .local_addr()
-            .map_err(|e| Error::Listen(settings.listen, e))?;
-        Ok(Master {
-            settings,
-            address,
-            listener,
-            log,
-            catalog,
-            stop: bounded(1),
-        })
+        let address = listener.local_addr().map_err(|e| Error::Listen(settings.listen, e))?;
+        Ok(Master { settings, address, listener, log, catalog, stop: bounded(1) })
     }
 
     /// Where it listens.
@@ -163,18 +153,11 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), Error> {
-    thread::Builder::new()
-        .name(name.to_string())
-        .spawn(body)
-        .map(drop)
-        .map_err(Error::Thread)
+    thread::Builder::new().name(name.to_string()).spawn(body).map(drop).map_err(Error::Thread)
 }
 
 fn now(started: Instant) -> Now {
-    Now {
-        elapsed: started.elapsed(),
-        unix_ms: unix_ms(),
-    }
+    Now { elapsed: started.elapsed(), unix_ms: unix_ms() }
 }
 
 /// What the log thread is asked to do.
@@ -238,10 +221,7 @@ impl Driver {
             FromLog::Committed { index, command } => self.step(Event::Committed { index, command }),
             FromLog::Long => {
                 let catalog = self.cluster.catalog();
-                let compact = ToLog::Compact {
-                    index: catalog.index(),
-                    snapshot: catalog.to_snapshot(),
-                };
+                let compact = ToLog::Compact { index: catalog.index(), snapshot: catalog.to_snapshot() };
                 self.unsent.push_back(compact);
             }
             FromLog::Failed(e) => return Err(Error::Write(e)),
@@ -272,11 +252,9 @@ impl Driver {
                 }
                 Effect::Close { conn } => drop(self.outboxes.remove(&conn)),
                 Effect::Propose { command, sync } => self.unsent.push_back(ToLog::Append { command, sync }),
-                Effect::Dial {
-                    worker,
-                    incarnation,
-                    address,
-                } => drop(self.dials.try_send((worker, incarnation, address))),
+                Effect::Dial { worker, incarnation, address } => {
+                    drop(self.dials.try_send((worker, incarnation, address)))
+                }
                 Effect::Stop => self.stopped = true,
             }
         }
@@ -303,15 +281,9 @@ fn write_log(mut log: LogFile, commands: &Receiver<ToLog>, commits: &Sender<From
         let (mut written, mut sync, mut compact) = (Vec::new(), false, None);
         for request in group {
             match request {
-                ToLog::Append {
-                    command,
-                    sync: synced,
-                } => {
+                ToLog::Append { command, sync: synced } => {
                     sync |= synced;
-                    written.push(FromLog::Committed {
-                        index: log.append(&command),
-                        command,
-                    });
+                    written.push(FromLog::Committed { index: log.append(&command), command });
                 }
                 ToLog::Compact { index, snapshot } => compact = Some((index, snapshot)),
             }
@@ -339,17 +311,8 @@ fn write_log(mut log: LogFile, commands: &Receiver<ToLog>, commits: &Sender<From
 /// Tries workers' data ports, so that a wrong --advertise is told at once and not found by a client.
 fn dial(addresses: &Receiver<(WorkerId, u64, String)>, results: &Sender<Event>) {
     for (worker, incarnation, address) in addresses {
-        let failure = net::dial(&address, Instant::now() + CONNECT_TIMEOUT)
-            .err()
-            .map(|e| e.to_string());
-        if results
-            .send(Event::Dialed {
-                worker,
-                incarnation,
-                failure,
-            })
-            .is_err()
-        {
+        let failure = net::dial(&address, Instant::now() + CONNECT_TIMEOUT).err().map(|e| e.to_string());
+        if results.send(Event::Dialed { worker, incarnation, failure }).is_err() {
             return;
         }
     }
@@ -359,15 +322,13 @@ fn dial(addresses: &Receiver<(WorkerId, u64, String)>, results: &Sender<Event>) 
 pub fn stop_at_signals(stop: Sender<()>) -> io::Result<()> {
     use signal_hook::consts::{SIGINT, SIGTERM};
     let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT])?;
-    thread::Builder::new()
-        .name("signals".to_string())
-        .spawn(move || {
-            for signal in signals.forever() {
-                if stop.try_send(()).is_err() {
-                    std::process::exit(128 + signal);
-                }
+    thread::Builder::new().name("signals".to_string()).spawn(move || {
+        for signal in signals.forever() {
+            if stop.try_send(()).is_err() {
+                std::process::exit(128 + signal);
             }
-        })?;
+        }
+    })?;
     Ok(())
 }
 

@@ -79,12 +79,12 @@ impl ErrorCode {
         use ErrorCode::*;
         match self {
             UnknownUpload | UnknownTicket | NotHeld | ChecksumMismatch | SegmentsMissing | NoWorkers
-            | InsufficientReplicas | InsufficientMemory | Busy | DeadlineExceeded | WorkerIdInUse
-            | ShuttingDown => true,
+            | InsufficientReplicas | InsufficientMemory | Busy | DeadlineExceeded | WorkerIdInUse | ShuttingDown => {
+                true
+            }
             Malformed | TooLarge | UnknownType | NotAllowed | Unsupported | InvalidName | UnknownArray
-            | UnknownVersion | UnknownOperation | UnknownOperationId | TypeMismatch | OutOfRange
-            | AlreadyExists | SegmentsLost | Cancelled | Fenced | WrongCluster | OutcomeUnknown
-            | IdReused | Internal => false,
+            | UnknownVersion | UnknownOperation | UnknownOperationId | TypeMismatch | OutOfRange | AlreadyExists
+            | SegmentsLost | Cancelled | Fenced | WrongCluster | OutcomeUnknown | IdReused | Internal => false,
         }
     }
 }

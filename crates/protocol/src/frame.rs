@@ -130,10 +130,7 @@ pub struct FrameReader<R> {
 impl<R: ReadDeadline> FrameReader<R> {
     /// A reader with a buffer of one header line.
     pub fn new(inner: R) -> Self {
-        FrameReader {
-            inner: BufReader::with_capacity(HEADER_BYTES_MAX, inner),
-            line: Vec::new(),
-        }
+        FrameReader { inner: BufReader::with_capacity(HEADER_BYTES_MAX, inner), line: Vec::new() }
     }
 
     /// The stream below.
@@ -168,13 +165,9 @@ impl<R: ReadDeadline> FrameReader<R> {
             }
         }
         if !self.inner.buffer().contains(&b'\n') {
-            self.inner
-                .get_mut()
-                .set_read_deadline(Some(Instant::now() + HEADER_TIMEOUT));
+            self.inner.get_mut().set_read_deadline(Some(Instant::now() + HEADER_TIMEOUT));
         }
-        let read = (&mut self.inner)
-            .take(HEADER_BYTES_MAX as u64)
-            .read_until(b'\n', &mut self.line)?;
+        let read = (&mut self.inner).take(HEADER_BYTES_MAX as u64).read_until(b'\n', &mut self.line)?;
         match self.line.last() {
             Some(b'\n') => Ok(true),
             _ if read == HEADER_BYTES_MAX => Err(broken(
@@ -189,64 +182,46 @@ impl<R: ReadDeadline> FrameReader<R> {
         let line = std::str::from_utf8(line)
             .map_err(|e| broken(ErrorCode::Malformed, format!("the line is not UTF-8: {e}")))?;
         check_depth(line).map_err(FrameError::Broken)?;
-        let malformed =
-            |e: serde_json::Error| broken(ErrorCode::Malformed, format!("the line is not a message: {e}"));
+        let malformed = |e: serde_json::Error| broken(ErrorCode::Malformed, format!("the line is not a message: {e}"));
         let parsed: LineIn = serde_json::from_str(line).map_err(malformed)?;
         let mut head: Head = serde_json::from_str(line).map_err(malformed)?;
         let document;
         let data = match head.payload {
-            Some(Payload {
-                kind: PayloadKind::Json,
-                ..
-            }) => {
+            Some(Payload { kind: PayloadKind::Json, .. }) => {
                 document = self.read_document(head.payload.take().expect("just matched"))?;
                 document.as_str()
             }
             Some(payload) if payload.bytes > PAYLOAD_BYTES_MAX => {
                 return Err(broken(
                     ErrorCode::TooLarge,
-                    format!(
-                        "a payload of {} bytes; the limit is {PAYLOAD_BYTES_MAX}",
-                        payload.bytes
-                    ),
+                    format!("a payload of {} bytes; the limit is {PAYLOAD_BYTES_MAX}", payload.bytes),
                 ));
             }
             _ => parsed.data.map_or("{}", RawValue::get),
         };
         let error = match Body::parse(&parsed.kind, data) {
             Some(Ok(body)) => return Ok(Incoming::Message(Message { head, body })),
-            Some(Err(e)) => WireError::new(
-                ErrorCode::Malformed,
-                format!("the data of {} cannot be read: {e}", parsed.kind),
-            ),
+            Some(Err(e)) => {
+                WireError::new(ErrorCode::Malformed, format!("the data of {} cannot be read: {e}", parsed.kind))
+            }
             None => WireError::new(ErrorCode::UnknownType, unknown_type(&parsed.kind)),
         };
         if let Some(payload) = head.payload {
             self.skip_payload(&payload)?;
         }
-        Ok(Incoming::Refused {
-            head: Box::new(head),
-            error,
-        })
+        Ok(Incoming::Refused { head: Box::new(head), error })
     }
 
     /// Reads a JSON payload.
     fn read_document(&mut self, payload: Payload) -> Result<String, FrameError> {
         if payload.bytes > JSON_PAYLOAD_BYTES_MAX {
-            let error = format!(
-                "a JSON payload of {} bytes; the limit is {JSON_PAYLOAD_BYTES_MAX}",
-                payload.bytes
-            );
+            let error = format!("a JSON payload of {} bytes; the limit is {JSON_PAYLOAD_BYTES_MAX}", payload.bytes);
             return Err(broken(ErrorCode::TooLarge, error));
         }
         let mut bytes = vec![0; payload.bytes as usize];
         self.read_payload(&payload, &mut bytes)?;
-        let document = String::from_utf8(bytes).map_err(|e| {
-            broken(
-                ErrorCode::Malformed,
-                format!("the JSON payload is not UTF-8: {e}"),
-            )
-        })?;
+        let document = String::from_utf8(bytes)
+            .map_err(|e| broken(ErrorCode::Malformed, format!("the JSON payload is not UTF-8: {e}")))?;
         check_depth(&document).map_err(FrameError::Broken)?;
         Ok(document)
     }
@@ -254,14 +229,8 @@ impl<R: ReadDeadline> FrameReader<R> {
     /// Reads a payload into `into`, block by block, and checks it. `into` must have its length. A wrong checksum is
     /// [`FrameError::Broken`]: the bytes came from somewhere between the peers, so nothing after them can be trusted.
     pub fn read_payload(&mut self, payload: &Payload, into: &mut [u8]) -> Result<(), FrameError> {
-        assert_eq!(
-            payload.bytes,
-            into.len() as u64,
-            "the caller provides room for exactly the payload"
-        );
-        self.inner
-            .get_mut()
-            .set_read_deadline(Some(Instant::now() + payload_timeout(payload.bytes)));
+        assert_eq!(payload.bytes, into.len() as u64, "the caller provides room for exactly the payload");
+        self.inner.get_mut().set_read_deadline(Some(Instant::now() + payload_timeout(payload.bytes)));
         let mut crc = 0;
         for block in into.chunks_mut(BLOCK_BYTES) {
             self.inner.read_exact(block)?;
@@ -279,9 +248,7 @@ impl<R: ReadDeadline> FrameReader<R> {
 
     /// Reads a payload and forgets it.
     pub fn skip_payload(&mut self, payload: &Payload) -> Result<(), FrameError> {
-        self.inner
-            .get_mut()
-            .set_read_deadline(Some(Instant::now() + payload_timeout(payload.bytes)));
+        self.inner.get_mut().set_read_deadline(Some(Instant::now() + payload_timeout(payload.bytes)));
         match io::copy(&mut (&mut self.inner).take(payload.bytes), &mut io::sink())? {
             skipped if skipped == payload.bytes => Ok(()),
             _ => Err(FrameError::Truncated),
@@ -291,11 +258,7 @@ impl<R: ReadDeadline> FrameReader<R> {
 
 fn unknown_type(kind: &str) -> String {
     let shown: String = kind.chars().take(64).collect();
-    format!(
-        "there is no message of type '{}'; there are {}",
-        shown.escape_debug(),
-        Body::KINDS.join(", ")
-    )
+    format!("there is no message of type '{}'; there are {}", shown.escape_debug(), Body::KINDS.join(", "))
 }
 
 /// Refuses JSON nested deeper than [`JSON_DEPTH_MAX`], before any recursive parser sees it.
@@ -311,10 +274,7 @@ fn check_depth(json: &str) -> Result<(), WireError> {
             _ => {}
         }
         if depth > JSON_DEPTH_MAX {
-            return Err(WireError::new(
-                ErrorCode::Malformed,
-                format!("JSON nested deeper than {JSON_DEPTH_MAX}"),
-            ));
+            return Err(WireError::new(ErrorCode::Malformed, format!("JSON nested deeper than {JSON_DEPTH_MAX}")));
         }
     }
     Ok(())
@@ -331,12 +291,7 @@ pub struct FrameWriter<W> {
 impl<W: Write> FrameWriter<W> {
     /// A writer that signs its messages `from` and addresses them `to`.
     pub fn new(inner: W, from: impl Into<String>, to: impl Into<String>) -> Self {
-        FrameWriter {
-            inner,
-            from: from.into(),
-            to: to.into(),
-            line: Vec::new(),
-        }
+        FrameWriter { inner, from: from.into(), to: to.into(), line: Vec::new() }
     }
 
     /// The stream below.
@@ -370,10 +325,7 @@ impl<W: Write> FrameWriter<W> {
 
 /// Milliseconds since 1970, for people and for the original protocol's `timestamp`.
 pub fn unix_ms() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or(Duration::ZERO)
-        .as_millis() as u64
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_millis() as u64
 }
 
 /// Puts the line of a message into `line`, newline included. When it would be too long, returns `data`, which then has to
@@ -381,39 +333,19 @@ pub fn unix_ms() -> u64 {
 pub fn encode(head: &Head, body: &Body, line: &mut Vec<u8>) -> io::Result<Option<Box<RawValue>>> {
     let data = body.data()?;
     line.clear();
-    serde_json::to_writer(
-        &mut *line,
-        &LineOut {
-            kind: body.kind(),
-            head,
-            data: &data,
-        },
-    )?;
+    serde_json::to_writer(&mut *line, &LineOut { kind: body.kind(), head, data: &data })?;
     line.push(b'\n');
     if line.len() <= HEADER_BYTES_MAX {
         return Ok(None);
     }
     assert!(head.payload.is_none(), "a message with elements has short data");
     let bytes = data.get().as_bytes();
-    let payload = Payload {
-        kind: PayloadKind::Json,
-        bytes: bytes.len() as u64,
-        crc32c: array::checksum::crc32c(bytes),
-    };
-    let head = Head {
-        payload: Some(payload),
-        ..head.clone()
-    };
+    let payload =
+        Payload { kind: PayloadKind::Json, bytes: bytes.len() as u64, crc32c: array::checksum::crc32c(bytes) };
+    let head = Head { payload: Some(payload), ..head.clone() };
     let empty = RawValue::from_string("{}".to_string())?;
     line.clear();
-    serde_json::to_writer(
-        &mut *line,
-        &LineOut {
-            kind: body.kind(),
-            head: &head,
-            data: &empty,
-        },
-    )?;
+    serde_json::to_writer(&mut *line, &LineOut { kind: body.kind(), head: &head, data: &empty })?;
     line.push(b'\n');
     Ok(Some(data))
 }

@@ -161,9 +161,7 @@ impl Serialize for Digest {
 impl<'de> Deserialize<'de> for Digest {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        u64::from_str_radix(&text, 16)
-            .map(Digest)
-            .map_err(serde::de::Error::custom)
+        u64::from_str_radix(&text, 16).map(Digest).map_err(serde::de::Error::custom)
     }
 }
 

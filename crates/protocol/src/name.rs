@@ -10,15 +10,10 @@ use std::fmt;
 pub fn check(what: &str, name: &str) -> Result<(), WireError> {
     let refuse = |why: String| Err(WireError::new(ErrorCode::InvalidName, why));
     if name.is_empty() {
-        return refuse(format!(
-            "the name of {what} is empty; give it 1 to {NAME_BYTES_MAX} bytes"
-        ));
+        return refuse(format!("the name of {what} is empty; give it 1 to {NAME_BYTES_MAX} bytes"));
     }
     if name.len() > NAME_BYTES_MAX {
-        return refuse(format!(
-            "the name of {what} has {} bytes; the limit is {NAME_BYTES_MAX}",
-            name.len()
-        ));
+        return refuse(format!("the name of {what} has {} bytes; the limit is {NAME_BYTES_MAX}", name.len()));
     }
     match name.chars().find(|c| c.is_whitespace() || c.is_control()) {
         Some(c) => refuse(format!(
@@ -58,14 +53,8 @@ impl Reference {
             Some((name, plain.then(|| digits.parse().ok())??))
         });
         match version {
-            Some((name, number)) => Reference {
-                name: name.to_string(),
-                version: Some(VersionId(number)),
-            },
-            None => Reference {
-                name: text.to_string(),
-                version: None,
-            },
+            Some((name, number)) => Reference { name: name.to_string(), version: Some(VersionId(number)) },
+            None => Reference { name: text.to_string(), version: None },
         }
     }
 }
@@ -90,55 +79,23 @@ mod tests {
 
     #[test]
     fn references_come_apart_and_together() {
-        let cases = [
-            ("a", None),
-            ("a@v17", Some(17)),
-            ("a@v", None),
-            ("a@v1x", None),
-            ("@v1", None),
-            ("a@b@v2", Some(2)),
-        ];
+        let cases =
+            [("a", None), ("a@v17", Some(17)), ("a@v", None), ("a@v1x", None), ("@v1", None), ("a@b@v2", Some(2))];
         for (text, version) in cases {
             let reference = Reference::parse(text);
             assert_eq!(reference.version, version.map(VersionId), "{text}");
             assert_eq!(reference.to_string(), text);
         }
-        assert_eq!(
-            Reference::parse("a@v99999999999999999999999").version,
-            None,
-            "too large a number is a name"
-        );
+        assert_eq!(Reference::parse("a@v99999999999999999999999").version, None, "too large a number is a name");
     }
 
     #[test]
     fn names_are_checked() {
-        for good in [
-            "a",
-            "worker-0",
-            "a_b",
-            "größe",
-            "../etc",
-            "a@b",
-            "%2e",
-            &"x".repeat(255),
-        ] {
+        for good in ["a", "worker-0", "a_b", "größe", "../etc", "a@b", "%2e", &"x".repeat(255)] {
             assert_eq!(check("array", good), Ok(()), "{good}");
         }
-        for bad in [
-            "",
-            " ",
-            "a b",
-            "a\n",
-            "a\0",
-            "a\u{85}",
-            "\u{2003}",
-            &"x".repeat(256),
-        ] {
-            assert_eq!(
-                check("array", bad).unwrap_err().code,
-                ErrorCode::InvalidName,
-                "{bad:?}"
-            );
+        for bad in ["", " ", "a b", "a\n", "a\0", "a\u{85}", "\u{2003}", &"x".repeat(256)] {
+            assert_eq!(check("array", bad).unwrap_err().code, ErrorCode::InvalidName, "{bad:?}");
         }
         assert!(check_new_array("a@v1").is_err());
     }

@@ -14,9 +14,7 @@ const UNITS: [(char, u32); 4] = [('k', 1), ('m', 2), ('g', 3), ('t', 4)];
 pub fn parse_size(text: &str) -> Result<u64, String> {
     let refuse = || format!("'{text}' is not a size; write it like 512M, 1.5GiB or 8589934592");
     let trimmed = text.trim();
-    let end = trimmed
-        .find(|c: char| !c.is_ascii_digit() && c != '.')
-        .unwrap_or(trimmed.len());
+    let end = trimmed.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(trimmed.len());
     let (number, unit) = trimmed.split_at(end);
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     let all_digits = whole.len() <= 18 && fraction.len() <= 9 && !fraction.contains('.');
@@ -28,9 +26,7 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
     let number: u128 = format!("{whole}{fraction}").parse().map_err(|_| refuse())?;
     match number * scale / parts {
         0 => Err(format!("'{text}' is no bytes at all; give at least 1")),
-        bytes if bytes > u128::from(INTEGER_MAX) => {
-            Err(format!("'{text}' is more than the largest size, 2^53 bytes"))
-        }
+        bytes if bytes > u128::from(INTEGER_MAX) => Err(format!("'{text}' is more than the largest size, 2^53 bytes")),
         bytes => Ok(bytes as u64),
     }
 }
@@ -54,14 +50,9 @@ fn unit_bytes(unit: &str) -> Option<u64> {
 /// Writes a number of bytes for people: the largest binary unit that leaves at least 1, one decimal when it is not whole.
 /// It rounds, so it is for messages, not for storing.
 pub fn format_size(bytes: u64) -> String {
-    let Some((unit, scale)) = [
-        ("TiB", 1_u64 << 40),
-        ("GiB", 1 << 30),
-        ("MiB", 1 << 20),
-        ("KiB", 1 << 10),
-    ]
-    .into_iter()
-    .find(|u| bytes >= u.1) else {
+    let Some((unit, scale)) =
+        [("TiB", 1_u64 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)].into_iter().find(|u| bytes >= u.1)
+    else {
         return format!("{bytes} B");
     };
     if bytes.is_multiple_of(scale) {

@@ -54,13 +54,7 @@ const PING: &str = "{\"type\":\"PING\"}\n";
 #[test]
 fn a_line_typed_by_hand_is_enough() {
     let incoming = read_all(b"{\"type\":\"PING\",\"id\":7}\r\n\n  \n{\"type\":\"PING\"}\n").unwrap();
-    assert_eq!(
-        incoming,
-        [
-            Incoming::Message(Message::request(7, Ping {})),
-            Incoming::Message(Message::new(Ping {}))
-        ]
-    );
+    assert_eq!(incoming, [Incoming::Message(Message::request(7, Ping {})), Incoming::Message(Message::new(Ping {}))]);
 }
 
 #[test]
@@ -72,43 +66,28 @@ fn bytes_may_come_one_by_one() {
         crc32c: array::checksum::crc32c(b"AAAABBBB"),
     };
     let mut writer = FrameWriter::new(&mut wire, "a", "b");
-    writer
-        .write_with(&Message::new(Ping {}).with_payload(payload), b"AAAABBBB")
-        .unwrap();
+    writer.write_with(&Message::new(Ping {}).with_payload(payload), b"AAAABBBB").unwrap();
     writer.write(&Message::request(2, Ping {})).unwrap();
     let mut reader = FrameReader::new(Drip(&wire));
-    let Some(Incoming::Message(first)) = reader.read(None).unwrap() else {
-        panic!()
-    };
+    let Some(Incoming::Message(first)) = reader.read(None).unwrap() else { panic!() };
     let mut bytes = [0; 8];
-    reader
-        .read_payload(&first.head.payload.unwrap(), &mut bytes)
-        .unwrap();
+    reader.read_payload(&first.head.payload.unwrap(), &mut bytes).unwrap();
     assert_eq!(&bytes, b"AAAABBBB");
-    let Some(Incoming::Message(second)) = reader.read(None).unwrap() else {
-        panic!()
-    };
+    let Some(Incoming::Message(second)) = reader.read(None).unwrap() else { panic!() };
     assert_eq!(second.head.id, Some(2));
     assert!(reader.read(None).unwrap().is_none());
 }
 
 #[test]
 fn a_stream_that_ends_inside_a_frame_is_an_error_wherever_that_is() {
-    let payload = Payload {
-        kind: PayloadKind::Elements(array::DType::Int8),
-        bytes: 3,
-        crc32c: array::checksum::crc32c(b"abc"),
-    };
+    let payload =
+        Payload { kind: PayloadKind::Elements(array::DType::Int8), bytes: 3, crc32c: array::checksum::crc32c(b"abc") };
     let mut wire = Vec::new();
-    FrameWriter::new(&mut wire, "a", "b")
-        .write_with(&Message::new(Ping {}).with_payload(payload), b"abc")
-        .unwrap();
+    FrameWriter::new(&mut wire, "a", "b").write_with(&Message::new(Ping {}).with_payload(payload), b"abc").unwrap();
     for end in 1..wire.len() {
         let mut reader = FrameReader::new(&wire[..end]);
         let result = reader.read(None).and_then(|incoming| match incoming {
-            Some(Incoming::Message(message)) => {
-                reader.read_payload(&message.head.payload.unwrap(), &mut [0; 3])
-            }
+            Some(Incoming::Message(message)) => reader.read_payload(&message.head.payload.unwrap(), &mut [0; 3]),
             other => panic!("{end}: {other:?}"),
         });
         assert!(matches!(result, Err(FrameError::Truncated)), "{end}: {result:?}");
@@ -118,49 +97,27 @@ fn a_stream_that_ends_inside_a_frame_is_an_error_wherever_that_is() {
 
 #[test]
 fn long_data_travels_as_a_payload_by_itself() {
-    let copies: Vec<CopyRecord> = (0..20_000)
-        .map(|n| CopyRecord(VersionId(n), n as u32, 1, 2))
-        .collect();
+    let copies: Vec<CopyRecord> = (0..20_000).map(|n| CopyRecord(VersionId(n), n as u32, 1, 2)).collect();
     let message = Message::request(3, Inventory { copies });
     let mut wire = Vec::new();
     FrameWriter::new(&mut wire, "a", "b").write(&message).unwrap();
-    assert!(
-        wire.iter().position(|b| *b == b'\n').unwrap() < 300,
-        "the line is short"
-    );
+    assert!(wire.iter().position(|b| *b == b'\n').unwrap() < 300, "the line is short");
     let read = read_all(&wire).unwrap();
-    let [Incoming::Message(read)] = read.as_slice() else {
-        panic!()
-    };
+    let [Incoming::Message(read)] = read.as_slice() else { panic!() };
     assert_eq!((&read.body, read.head.payload), (&message.body, None));
 }
 
 #[test]
 fn unknown_types_and_wrong_data_are_refused_and_the_connection_lives() {
-    assert_eq!(
-        refusal(b"{\"type\":\"LEVITATE\",\"id\":4}\n"),
-        (Some(4), ErrorCode::UnknownType)
-    );
-    assert_eq!(
-        refusal(b"{\"type\":\"GET_RESULT\",\"id\":5,\"data\":{}}\n"),
-        (Some(5), ErrorCode::Malformed)
-    );
+    assert_eq!(refusal(b"{\"type\":\"LEVITATE\",\"id\":4}\n"), (Some(4), ErrorCode::UnknownType));
+    assert_eq!(refusal(b"{\"type\":\"GET_RESULT\",\"id\":5,\"data\":{}}\n"), (Some(5), ErrorCode::Malformed));
     assert_eq!(
         refusal(b"{\"type\":\"CANCEL_OPERATION\",\"id\":5,\"data\":{\"operation\":-1}}\n"),
         (Some(5), ErrorCode::Malformed)
     );
-    assert_eq!(
-        refusal(b"{\"type\":\"UNPIN\",\"data\":{\"pin\":1.0}}\n").1,
-        ErrorCode::Malformed
-    );
-    assert_eq!(
-        refusal(b"{\"type\":\"UNPIN\",\"data\":{\"pin\":1e999}}\n").1,
-        ErrorCode::Malformed
-    );
-    assert_eq!(
-        refusal(b"{\"type\":\"UNPIN\",\"data\":{\"pin\":1,\"pin\":2}}\n").1,
-        ErrorCode::Malformed
-    );
+    assert_eq!(refusal(b"{\"type\":\"UNPIN\",\"data\":{\"pin\":1.0}}\n").1, ErrorCode::Malformed);
+    assert_eq!(refusal(b"{\"type\":\"UNPIN\",\"data\":{\"pin\":1e999}}\n").1, ErrorCode::Malformed);
+    assert_eq!(refusal(b"{\"type\":\"UNPIN\",\"data\":{\"pin\":1,\"pin\":2}}\n").1, ErrorCode::Malformed);
     // With a payload: it is skipped.
     let wire = [
         b"{\"type\":\"LEVITATE\",\"payload\":{\"dtype\":\"int8\",\"bytes\":3,\"crc32c\":1}}\nabc".as_slice(),
@@ -168,22 +125,14 @@ fn unknown_types_and_wrong_data_are_refused_and_the_connection_lives() {
     ]
     .concat();
     let read = read_all(&wire).unwrap();
-    assert!(
-        matches!(&read[..], [Incoming::Refused { .. }, Incoming::Message(_)]),
-        "{read:?}"
-    );
+    assert!(matches!(&read[..], [Incoming::Refused { .. }, Incoming::Message(_)]), "{read:?}");
 }
 
 #[test]
 fn unknown_fields_are_ignored() {
-    let line =
-        b"{\"type\":\"GET_RESULT\",\"colour\":[{}],\"data\":{\"arrayId\":\"a\",\"size\":{\"x\":[1]}}}\n";
+    let line = b"{\"type\":\"GET_RESULT\",\"colour\":[{}],\"data\":{\"arrayId\":\"a\",\"size\":{\"x\":[1]}}}\n";
     let read = read_all(line).unwrap();
-    let body = Body::from(GetResult {
-        array_id: "a".into(),
-        array: false,
-        range: None,
-    });
+    let body = Body::from(GetResult { array_id: "a".into(), array: false, range: None });
     assert_eq!(read, [Incoming::Message(Message::new(body))]);
 }
 
@@ -213,30 +162,16 @@ fn lines_are_capped() {
     let of = |bytes: usize| format!("{{\"type\":\"PING\",\"from\":\"{}\"}}\n", "x".repeat(bytes - 26));
     assert_eq!(of(HEADER_BYTES_MAX).len(), HEADER_BYTES_MAX);
     assert_eq!(read_all(of(HEADER_BYTES_MAX).as_bytes()).unwrap().len(), 1);
-    assert_eq!(
-        broken_code(of(HEADER_BYTES_MAX + 1).as_bytes()),
-        ErrorCode::TooLarge
-    );
-    assert_eq!(
-        broken_code(&vec![b' '; 10 * HEADER_BYTES_MAX]),
-        ErrorCode::TooLarge
-    );
+    assert_eq!(broken_code(of(HEADER_BYTES_MAX + 1).as_bytes()), ErrorCode::TooLarge);
+    assert_eq!(broken_code(&vec![b' '; 10 * HEADER_BYTES_MAX]), ErrorCode::TooLarge);
 }
 
 #[test]
 fn nesting_is_capped_outside_strings() {
-    let nested = |depth: usize| {
-        format!(
-            "{{\"type\":\"PING\",\"x\":{}{}}}\n",
-            "[".repeat(depth - 1),
-            "]".repeat(depth - 1)
-        )
-    };
+    let nested =
+        |depth: usize| format!("{{\"type\":\"PING\",\"x\":{}{}}}\n", "[".repeat(depth - 1), "]".repeat(depth - 1));
     assert_eq!(read_all(nested(JSON_DEPTH_MAX).as_bytes()).unwrap().len(), 1);
-    assert_eq!(
-        broken_code(nested(JSON_DEPTH_MAX + 1).as_bytes()),
-        ErrorCode::Malformed
-    );
+    assert_eq!(broken_code(nested(JSON_DEPTH_MAX + 1).as_bytes()), ErrorCode::Malformed);
     assert_eq!(broken_code(nested(30_000).as_bytes()), ErrorCode::Malformed);
     let in_string = format!("{{\"type\":\"PING\",\"from\":\"\\\"{}\"}}\n", "[".repeat(1000));
     assert_eq!(read_all(in_string.as_bytes()).unwrap().len(), 1);
@@ -247,27 +182,16 @@ fn payloads_are_capped_before_they_cost_memory() {
     let line = |kind: &str, bytes: u64| {
         format!("{{\"type\":\"PING\",\"payload\":{{\"dtype\":\"{kind}\",\"bytes\":{bytes},\"crc32c\":0}}}}\n")
     };
-    assert_eq!(
-        broken_code(line("int8", PAYLOAD_BYTES_MAX + 1).as_bytes()),
-        ErrorCode::TooLarge
-    );
-    assert_eq!(
-        broken_code(line("json", JSON_PAYLOAD_BYTES_MAX + 1).as_bytes()),
-        ErrorCode::TooLarge
-    );
-    assert_eq!(
-        broken_code(line("int8", u64::MAX).as_bytes()),
-        ErrorCode::TooLarge
-    );
+    assert_eq!(broken_code(line("int8", PAYLOAD_BYTES_MAX + 1).as_bytes()), ErrorCode::TooLarge);
+    assert_eq!(broken_code(line("json", JSON_PAYLOAD_BYTES_MAX + 1).as_bytes()), ErrorCode::TooLarge);
+    assert_eq!(broken_code(line("int8", u64::MAX).as_bytes()), ErrorCode::TooLarge);
 }
 
 #[test]
 fn a_payload_with_another_checksum_breaks_the_connection() {
     let wire = b"{\"type\":\"PING\",\"payload\":{\"dtype\":\"int8\",\"bytes\":3,\"crc32c\":1}}\nabc";
     let mut reader = FrameReader::new(&wire[..]);
-    let Some(Incoming::Message(message)) = reader.read(None).unwrap() else {
-        panic!()
-    };
+    let Some(Incoming::Message(message)) = reader.read(None).unwrap() else { panic!() };
     match reader.read_payload(&message.head.payload.unwrap(), &mut [0; 3]) {
         Err(FrameError::Broken(error)) => assert_eq!(error.code, ErrorCode::ChecksumMismatch),
         other => panic!("{other:?}"),
@@ -283,9 +207,7 @@ fn values_survive_bit_for_bit() {
         replace: true,
     });
     let mut wire = Vec::new();
-    FrameWriter::new(&mut wire, "x", "y")
-        .write(&Message::new(body.clone()))
-        .unwrap();
+    FrameWriter::new(&mut wire, "x", "y").write(&Message::new(body.clone())).unwrap();
     let read = read_all(&wire).unwrap();
     assert!(matches!(&read[..], [Incoming::Message(message)] if message.body == body));
 }

@@ -17,10 +17,7 @@ fn w(id: &str) -> WorkerId {
 }
 
 fn endpoint(id: &str, port: u16) -> Endpoint {
-    Endpoint {
-        worker: w(id),
-        address: format!("127.0.0.1:{port}"),
-    }
+    Endpoint { worker: w(id), address: format!("127.0.0.1:{port}") }
 }
 
 fn uuid(n: u128) -> uuid::Uuid {
@@ -31,11 +28,7 @@ fn uuid(n: u128) -> uuid::Uuid {
 fn samples() -> Vec<Message> {
     let v = VersionId(17);
     let copy = CopyRecord(v, 0, 2_850_302_561, 24);
-    let payload = Payload {
-        kind: PayloadKind::Elements(DType::Float64),
-        bytes: 24,
-        crc32c: 2_850_302_561,
-    };
+    let payload = Payload { kind: PayloadKind::Elements(DType::Float64), bytes: 24, crc32c: 2_850_302_561 };
     let worker_hello = WorkerHello {
         protocol: 2,
         features: vec![],
@@ -159,38 +152,15 @@ fn samples() -> Vec<Message> {
         redundancy_restored_ms: Some(48),
     };
     let m = |body: Body| Message::request(5, body);
-    let instruction = |body: Body| {
-        Message::new(body)
-            .serving(Some("00000002/5".into()))
-            .at_epoch(Epoch(1, 9))
-    };
+    let instruction = |body: Body| Message::new(body).serving(Some("00000002/5".into())).at_epoch(Epoch(1, 9));
     vec![
-        m(Hello {
-            session: Some(uuid(2)),
-            ..Hello::new(Role::Client)
-        }
-        .into()),
-        m(
-            WireError::new(ErrorCode::UnknownArray, "there is no array 'b'; there are: a")
-                .array("b")
-                .into(),
-        ),
+        m(Hello { session: Some(uuid(2)), ..Hello::new(Role::Client) }.into()),
+        m(WireError::new(ErrorCode::UnknownArray, "there is no array 'b'; there are: a").array("b").into()),
         m(Done {}.into()),
         m(Ping {}.into()),
         m(Pong {}.into()),
-        m(CreateArray {
-            array_id: "a".into(),
-            dtype: DType::Float64,
-            shape: vec![3],
-            replace: false,
-        }
-        .into()),
-        m(ReplanWrite {
-            version: v,
-            segments: vec![0],
-            avoid: vec![w("w1")],
-        }
-        .into()),
+        m(CreateArray { array_id: "a".into(), dtype: DType::Float64, shape: vec![3], replace: false }.into()),
+        m(ReplanWrite { version: v, segments: vec![0], avoid: vec![w("w1")] }.into()),
         m(WritePlan {
             version: v,
             ticket: "5f0c7d1e9a3b4c2d8e6f0a1b2c3d4e5f".into(),
@@ -199,11 +169,7 @@ fn samples() -> Vec<Message> {
             segments: vec![PlannedWrite(0, vec![1, 0])],
         }
         .into()),
-        m(CommitArray {
-            version: v,
-            segments: vec![WrittenSegment(0, 2_850_302_561, vec![w("w2"), w("w1")])],
-        }
-        .into()),
+        m(CommitArray { version: v, segments: vec![WrittenSegment(0, 2_850_302_561, vec![w("w2"), w("w1")])] }.into()),
         m(ArrayCommitted {
             array_id: "a".into(),
             status: "created".into(),
@@ -223,20 +189,9 @@ fn samples() -> Vec<Message> {
         }
         .into()),
         m(complete.into()),
-        m(WaitOperation {
-            operation: VersionId(18),
-        }
-        .into()),
-        m(CancelOperation {
-            operation: VersionId(18),
-        }
-        .into()),
-        m(GetResult {
-            array_id: "a".into(),
-            array: false,
-            range: Some((0, 3)),
-        }
-        .into()),
+        m(WaitOperation { operation: VersionId(18) }.into()),
+        m(CancelOperation { operation: VersionId(18) }.into()),
+        m(GetResult { array_id: "a".into(), array: false, range: Some((0, 3)) }.into()),
         m(ReadPlan {
             array_id: "a".into(),
             version: v,
@@ -254,34 +209,18 @@ fn samples() -> Vec<Message> {
         m(RenewPin { pin: 4 }.into()),
         m(Unpin { pin: 4 }.into()),
         m(ListArrays {}.into()),
-        m(Arrays {
-            arrays: vec![summary.clone()],
-        }
-        .into()),
+        m(Arrays { arrays: vec![summary.clone()] }.into()),
         m(DescribeArray { array_id: "a".into() }.into()),
-        m(ArrayInfo {
-            summary,
-            versions: vec![info],
-        }
-        .into()),
+        m(ArrayInfo { summary, versions: vec![info] }.into()),
         m(ListWorkers {}.into()),
         m(WaitWorkers { count: 3 }.into()),
-        m(Workers {
-            workers: vec![worker_info],
-        }
-        .into()),
+        m(Workers { workers: vec![worker_info] }.into()),
         m(Status {}.into()),
         m(status.into()),
         m(ListOperations {}.into()),
-        m(Operations {
-            operations: vec![running],
-        }
-        .into()),
+        m(Operations { operations: vec![running] }.into()),
         m(ListIncidents {}.into()),
-        m(Incidents {
-            incidents: vec![incident],
-        }
-        .into()),
+        m(Incidents { incidents: vec![incident] }.into()),
         m(DeleteArray { array_id: "a".into() }.into()),
         m(Shutdown {}.into()),
         Message::new(RegisterWorker {
@@ -291,15 +230,8 @@ fn samples() -> Vec<Message> {
             memory: 8192,
             hello: Some(worker_hello),
         }),
-        Message::new(Heartbeat {
-            digest: Digest::default(),
-            copies: 1,
-            memory_used_bytes: 24,
-            tasks: 0,
-        }),
-        Message::new(WorkerStatus {
-            state: WorkerStage::Draining,
-        }),
+        Message::new(Heartbeat { digest: Digest::default(), copies: 1, memory_used_bytes: 24, tasks: 0 }),
+        Message::new(WorkerStatus { state: WorkerStage::Draining }),
         instruction(
             Reserve {
                 version: v,
@@ -323,38 +255,14 @@ fn samples() -> Vec<Message> {
         Message::new(SegmentResult {
             result: VersionId(18),
             copies: vec![CopyRecord(VersionId(18), 0, 305_419_896, 24)],
-            failed: vec![FailedSegment {
-                segment: 2,
-                error: WireError::new(ErrorCode::NotHeld, "v17/2 is not here"),
-            }],
+            failed: vec![FailedSegment { segment: 2, error: WireError::new(ErrorCode::NotHeld, "v17/2 is not here") }],
             busy_us: 700,
         }),
-        instruction(
-            CancelSegments {
-                result: VersionId(18),
-            }
-            .into(),
-        ),
-        instruction(
-            RecoverData {
-                copy,
-                dtype: DType::Float64,
-                sources: vec![endpoint("w2", 40022)],
-            }
-            .into(),
-        ),
+        instruction(CancelSegments { result: VersionId(18) }.into()),
+        instruction(RecoverData { copy, dtype: DType::Float64, sources: vec![endpoint("w2", 40022)] }.into()),
         Message::new(RecoveryComplete { copy, error: None }),
-        Message::new(CopiesChanged {
-            stored: vec![copy],
-            broken: vec![CopyId(v, 1)],
-        }),
-        instruction(
-            DropCopies {
-                versions: vec![VersionId(16)],
-                copies: vec![CopyId(v, 1)],
-            }
-            .into(),
-        ),
+        Message::new(CopiesChanged { stored: vec![copy], broken: vec![CopyId(v, 1)] }),
+        instruction(DropCopies { versions: vec![VersionId(16)], copies: vec![CopyId(v, 1)] }.into()),
         instruction(SendInventory {}.into()),
         m(Inventory { copies: vec![copy] }.into()),
         m(DistributeArray {
@@ -374,28 +282,15 @@ fn samples() -> Vec<Message> {
             }],
         }
         .into()),
-        m(GetSegment {
-            version: v,
-            segment: 0,
-            range: Some((0, 3)),
-        }
-        .into()),
+        m(GetSegment { version: v, segment: 0, range: Some((0, 3)) }.into()),
         m(Segment { copy }.into()).with_payload(payload),
     ]
 }
 
 fn line(message: &Message) -> String {
-    let head = Head {
-        from: "x".into(),
-        to: "y".into(),
-        timestamp: 1_795_216_748_464,
-        ..message.head.clone()
-    };
+    let head = Head { from: "x".into(), to: "y".into(), timestamp: 1_795_216_748_464, ..message.head.clone() };
     let mut line = Vec::new();
-    assert!(
-        encode(&head, &message.body, &mut line).unwrap().is_none(),
-        "samples are short"
-    );
+    assert!(encode(&head, &message.body, &mut line).unwrap().is_none(), "samples are short");
     String::from_utf8(line).unwrap()
 }
 
@@ -422,15 +317,8 @@ fn the_bytes_on_the_wire_have_not_changed() {
 #[test]
 fn what_is_written_is_read_again() {
     for message in samples() {
-        let mut reader = FrameReader::new(
-            std::io::Cursor::new(line(&message))
-                .into_inner()
-                .leak()
-                .as_bytes(),
-        );
-        let Some(Incoming::Message(read)) = reader.read(None).unwrap() else {
-            panic!("{message:?} was not accepted")
-        };
+        let mut reader = FrameReader::new(std::io::Cursor::new(line(&message)).into_inner().leak().as_bytes());
+        let Some(Incoming::Message(read)) = reader.read(None).unwrap() else { panic!("{message:?} was not accepted") };
         assert_eq!(read.body, message.body);
         assert_eq!(
             (read.head.id, read.head.epoch, read.head.payload),
@@ -446,10 +334,7 @@ fn protocol_md_names_every_type_and_every_error() {
         assert!(text.contains(&format!("`{kind}")), "{kind} is not in PROTOCOL.md");
     }
     for code in ERROR_CODES {
-        let row = format!(
-            "| `{code}` | {} |",
-            if code.is_retryable() { "yes" } else { "no" }
-        );
+        let row = format!("| `{code}` | {} |", if code.is_retryable() { "yes" } else { "no" });
         assert!(text.contains(&row), "PROTOCOL.md has no row {row}");
     }
 }

@@ -1,1 +1,44 @@
-//! 
+//! The worker: keeps segments of arrays in memory, computes on them, gives them to whoever asks, and does
+//! what the master says.
+//!
+//! Two parts are pure, without clock, threads and sockets, and a lint keeps them so:
+//!
+//! - [`store`]: the copies, the memory budget, reservations; [`fence`]: which instructions are too old;
+//! - [`agent`]: the link to the master and the work, as a state machine of events and effects.
+//!
+//! Around them is the shell. [`server`] makes its queues and threads: the driver owns the agent and performs
+//! its effects, the data port serves segments, the executor computes, the fetchers repair, the heartbeat says
+//! that the worker lives. `PROTOCOL.md` of the crate `protocol` says what is spoken, in its sections 7 and 8.
+
+pub mod agent;
+pub mod config;
+mod control;
+mod data_port;
+mod driver;
+mod executor;
+pub mod fence;
+mod fetcher;
+mod heartbeat;
+mod peer;
+mod replies;
+pub mod server;
+mod sockets;
+pub mod store;
+
+pub use agent::{Agent, Effect, Event, ExitReason};
+pub use server::{Config, Handle, Server, Worker};
+pub use store::Store;
+
+use std::fmt;
+
+/// The client's request that something serves, as the beginning of a log line; nothing if there is none.
+pub(crate) struct Serving<'a>(pub &'a Option<String>);
+
+impl fmt::Display for Serving<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(request) => write!(f, "[{request}] "),
+            None => Ok(()),
+        }
+    }
+}

@@ -228,10 +228,7 @@ impl Catalog {
 
     /// One segment of one version.
     pub fn segment(&self, copy: CopyId) -> Option<&Segment> {
-        self.versions
-            .get(&copy.version())?
-            .segments
-            .get(copy.segment() as usize)
+        self.versions.get(&copy.version())?.segments.get(copy.segment() as usize)
     }
 
     /// The worker with this id.
@@ -273,9 +270,7 @@ impl Catalog {
 
     /// Whether any session has been unused since before `idle_before_ms`.
     pub fn has_idle_sessions(&self, idle_before_ms: u64) -> bool {
-        self.sessions
-            .values()
-            .any(|session| session.last_used_ms < idle_before_ms)
+        self.sessions.values().any(|session| session.last_used_ms < idle_before_ms)
     }
 
     /// Whether requests of a session may have been remembered once and are not any more.
@@ -296,11 +291,7 @@ impl Catalog {
     /// Takes up a state that [`Catalog::to_snapshot`] gave.
     pub fn from_snapshot(bytes: &[u8]) -> serde_json::Result<Catalog> {
         let mut catalog: Catalog = serde_json::from_slice(bytes)?;
-        catalog.names = catalog
-            .arrays
-            .iter()
-            .map(|(id, array)| (array.name.clone(), *id))
-            .collect();
+        catalog.names = catalog.arrays.iter().map(|(id, array)| (array.name.clone(), *id)).collect();
         for (id, version) in std::mem::take(&mut catalog.versions) {
             catalog.insert_version(id, version);
         }
@@ -309,11 +300,7 @@ impl Catalog {
 
     /// Applies the next command of the log.
     pub fn apply(&mut self, index: u64, command: &Command) -> Applied {
-        assert_eq!(
-            index,
-            self.index + 1,
-            "commands are applied in the order of the log"
-        );
+        assert_eq!(index, self.index + 1, "commands are applied in the order of the log");
         self.index = index;
         match command {
             Command::Founded { cluster } => {
@@ -327,30 +314,11 @@ impl Catalog {
                 self.ids_below = self.ids_below.max(*below);
                 Applied::default()
             }
-            Command::WorkerUp {
-                worker,
-                incarnation,
-                copies,
-                at,
-            } => self.worker_up(worker, *incarnation, copies, *at),
+            Command::WorkerUp { worker, incarnation, copies, at } => self.worker_up(worker, *incarnation, copies, *at),
             Command::WorkerDown { worker, incident } => self.worker_down(worker, incident),
             Command::CopiesChanged { added, removed } => self.copies_changed(added, removed),
-            Command::CreateArray {
-                request,
-                array,
-                version,
-                name,
-                dtype,
-                shape,
-                replication,
-                replace,
-                segments,
-            } => {
-                let into = Into {
-                    array: *array,
-                    name: name.clone(),
-                    replace: *replace,
-                };
+            Command::CreateArray { request, array, version, name, dtype, shape, replication, replace, segments } => {
+                let into = Into { array: *array, name: name.clone(), replace: *replace };
                 let content = Version {
                     array: *array,
                     dtype: *dtype,
@@ -362,15 +330,7 @@ impl Catalog {
                 let applied = self.name_version(*version, content, &into);
                 self.finish(request, applied)
             }
-            Command::AddResult {
-                request,
-                version,
-                source,
-                into,
-                operation,
-                dtype,
-                segments,
-            } => {
+            Command::AddResult { request, version, source, into, operation, dtype, segments } => {
                 let applied = self.add_result(*version, *source, into.as_ref(), operation, *dtype, segments);
                 self.finish(request, applied)
             }
@@ -384,8 +344,7 @@ impl Catalog {
             }
             Command::Incident { incident } => self.record(incident.clone()),
             Command::ForgetSessions { idle_before_ms } => {
-                self.sessions
-                    .retain(|_, session| session.last_used_ms >= *idle_before_ms);
+                self.sessions.retain(|_, session| session.last_used_ms >= *idle_before_ms);
                 Applied::default()
             }
         }
@@ -401,23 +360,11 @@ impl Catalog {
 
     fn worker_up(&mut self, worker: &WorkerId, incarnation: u64, copies: &[CopyId], at: u64) -> Applied {
         let held: BTreeSet<CopyId> = copies.iter().copied().collect();
-        let gone: Vec<CopyId> = self
-            .holdings(worker)
-            .filter(|copy| !held.contains(copy))
-            .collect();
+        let gone: Vec<CopyId> = self.holdings(worker).filter(|copy| !held.contains(copy)).collect();
         let was_up = self.workers.get(worker).is_some_and(|record| record.up);
-        self.workers.insert(
-            worker.clone(),
-            WorkerRecord {
-                incarnation,
-                up: true,
-            },
-        );
+        self.workers.insert(worker.clone(), WorkerRecord { incarnation, up: true });
         let mut applied = Applied::default();
-        let promoted = gone
-            .iter()
-            .filter(|copy| self.remove_holder(**copy, worker, &mut applied))
-            .count();
+        let promoted = gone.iter().filter(|copy| self.remove_holder(**copy, worker, &mut applied)).count();
         for copy in held {
             self.add_holder(copy, worker);
         }
@@ -439,10 +386,7 @@ impl Catalog {
         record.up = false;
         let held: Vec<CopyId> = self.holdings(worker).collect();
         let mut applied = Applied::default();
-        let promoted = held
-            .iter()
-            .filter(|copy| self.remove_holder(**copy, worker, &mut applied))
-            .count();
+        let promoted = held.iter().filter(|copy| self.remove_holder(**copy, worker, &mut applied)).count();
         let incident = Incident {
             promoted: promoted as u64,
             copies_lost: held.len() as u64,
@@ -478,8 +422,7 @@ impl Catalog {
         let Some(position) = segment.holders.iter().position(|holder| holder == worker) else {
             return false;
         };
-        self.under_replicated
-            .remove(&(segment.holders.len() as u32, copy));
+        self.under_replicated.remove(&(segment.holders.len() as u32, copy));
         segment.holders.remove(position);
         segment.epoch = epoch;
         if segment.holders.is_empty() {
@@ -507,8 +450,7 @@ impl Catalog {
         if segment.holders.contains(worker) {
             return;
         }
-        self.under_replicated
-            .remove(&(segment.holders.len() as u32, copy));
+        self.under_replicated.remove(&(segment.holders.len() as u32, copy));
         segment.holders.push(worker.clone());
         segment.epoch = epoch;
         self.holdings.entry(worker.clone()).or_default().insert(copy);
@@ -563,19 +505,9 @@ impl Catalog {
         }
         let applied = self.delete_array(&into.name);
         self.insert_version(id, version);
-        self.arrays.insert(
-            into.array,
-            Array {
-                name: into.name.clone(),
-                content: id,
-                result: None,
-            },
-        );
+        self.arrays.insert(into.array, Array { name: into.name.clone(), content: id, result: None });
         self.names.insert(into.name.clone(), into.array);
-        Applied {
-            refused: None,
-            ..applied
-        }
+        Applied { refused: None, ..applied }
     }
 
     fn add_result(
@@ -614,10 +546,7 @@ impl Catalog {
         let removed: Vec<VersionId> = array.result.replace(id).into_iter().collect();
         removed.iter().for_each(|old| self.remove_version(*old));
         self.insert_version(id, version);
-        Applied {
-            removed,
-            ..Applied::default()
-        }
+        Applied { removed, ..Applied::default() }
     }
 
     fn delete_array(&mut self, name: &str) -> Applied {
@@ -625,15 +554,9 @@ impl Catalog {
             return refused(unknown_array(name, self.names.keys()));
         };
         let array = self.arrays.remove(&id).expect("names are those of arrays");
-        let removed: Vec<VersionId> = [Some(array.content), array.result]
-            .into_iter()
-            .flatten()
-            .collect();
+        let removed: Vec<VersionId> = [Some(array.content), array.result].into_iter().flatten().collect();
         removed.iter().for_each(|version| self.remove_version(*version));
-        Applied {
-            removed,
-            ..Applied::default()
-        }
+        Applied { removed, ..Applied::default() }
     }
 
     fn record(&mut self, incident: Incident) -> Applied {
@@ -642,10 +565,7 @@ impl Catalog {
         while self.incidents.len() > INCIDENTS_MAX {
             self.incidents.pop_first();
         }
-        Applied {
-            incident: Some(id),
-            ..Applied::default()
-        }
+        Applied { incident: Some(id), ..Applied::default() }
     }
 
     /// Remembers how the request behind a command ended.
@@ -653,28 +573,15 @@ impl Catalog {
         let Some(request) = request else { return applied };
         let (kind, data) = match &applied.refused {
             None => (request.reply_kind.clone(), request.reply_data.clone()),
-            Some(error) => (
-                "ERROR".to_string(),
-                serde_json::to_string(error).expect("errors are plain"),
-            ),
+            Some(error) => ("ERROR".to_string(), serde_json::to_string(error).expect("errors are plain")),
         };
         assert!(data.len() <= OUTCOME_BYTES_MAX, "replies to changes are short");
         let session = self.sessions.entry(request.session).or_default();
         session.last_used_ms = session.last_used_ms.max(request.at);
-        session.outcomes.insert(
-            request.id,
-            Outcome {
-                fingerprint: request.fingerprint,
-                kind,
-                data,
-            },
-        );
+        session.outcomes.insert(request.id, Outcome { fingerprint: request.fingerprint, kind, data });
         session.forget_below(request.acked_below);
         if self.sessions.len() > limits::SESSIONS_MAX {
-            let oldest = self
-                .sessions
-                .iter()
-                .min_by_key(|(_, session)| session.last_used_ms);
+            let oldest = self.sessions.iter().min_by_key(|(_, session)| session.last_used_ms);
             if let Some(oldest) = oldest.map(|(id, _)| *id) {
                 self.sessions.remove(&oldest);
             }
@@ -689,19 +596,14 @@ impl Catalog {
         assert_eq!(rebuilt.under_replicated, self.under_replicated);
         let nonempty = |holdings: &BTreeMap<WorkerId, BTreeSet<CopyId>>| {
             let held = holdings.iter().filter(|(_, copies)| !copies.is_empty());
-            held.map(|(worker, copies)| (worker.clone(), copies.clone()))
-                .collect::<BTreeMap<_, _>>()
+            held.map(|(worker, copies)| (worker.clone(), copies.clone())).collect::<BTreeMap<_, _>>()
         };
         assert_eq!(nonempty(&rebuilt.holdings), nonempty(&self.holdings));
         for (id, version) in &self.versions {
             assert_eq!(version.segments.len(), version.grid().segments() as usize, "{id}");
             for segment in &version.segments {
                 let distinct: BTreeSet<_> = segment.holders.iter().collect();
-                assert_eq!(
-                    distinct.len(),
-                    segment.holders.len(),
-                    "two copies of {id} on one worker"
-                );
+                assert_eq!(distinct.len(), segment.holders.len(), "two copies of {id} on one worker");
                 assert!(segment.epoch <= self.epoch(), "an epoch from the future");
                 assert!(
                     segment.holders.iter().all(|holder| self.workers[holder].up),
@@ -711,11 +613,7 @@ impl Catalog {
         }
         for array in self.arrays.values() {
             for version in [Some(array.content), array.result].into_iter().flatten() {
-                assert!(
-                    self.versions.contains_key(&version),
-                    "{} names a version that is gone",
-                    array.name
-                );
+                assert!(self.versions.contains_key(&version), "{} names a version that is gone", array.name);
             }
         }
     }
@@ -733,20 +631,11 @@ impl Session {
 }
 
 fn refused(error: WireError) -> Applied {
-    Applied {
-        refused: Some(error),
-        ..Applied::default()
-    }
+    Applied { refused: Some(error), ..Applied::default() }
 }
 
 /// An incident as it begins.
-pub fn incident(
-    kind: IncidentKind,
-    worker: Option<WorkerId>,
-    at: u64,
-    cause: String,
-    detected_ms: u64,
-) -> Incident {
+pub fn incident(kind: IncidentKind, worker: Option<WorkerId>, at: u64, cause: String, detected_ms: u64) -> Incident {
     Incident {
         id: 0,
         kind,
@@ -767,8 +656,7 @@ pub fn incident(
 
 /// The error for a name that is taken.
 pub fn already_exists(name: &str) -> WireError {
-    let message =
-        format!("there is an array '{name}'; say replace (--replace), delete it, or choose another name");
+    let message = format!("there is an array '{name}'; say replace (--replace), delete it, or choose another name");
     WireError::new(ErrorCode::AlreadyExists, message).array(name)
 }
 
@@ -784,17 +672,12 @@ pub fn unknown_array<'a>(wanted: &str, names: impl Iterator<Item = &'a String>) 
         (false, 0) => format!("there are: {}", names.join(", ")),
         (false, more) => format!("there are: {} and {more} more", names.join(", ")),
     };
-    WireError::new(
-        ErrorCode::UnknownArray,
-        format!("there is no array '{}'; {there}", wanted.escape_debug()),
-    )
-    .array(wanted)
+    WireError::new(ErrorCode::UnknownArray, format!("there is no array '{}'; {there}", wanted.escape_debug()))
+        .array(wanted)
 }
 
 /// The handle of a version, by its array's name.
 pub fn handle_of(catalog: &Catalog, id: VersionId) -> String {
-    let array = catalog
-        .version(id)
-        .and_then(|version| catalog.array(version.array));
+    let array = catalog.version(id).and_then(|version| catalog.array(version.array));
     name::handle(array.map_or("", |array| &array.name), id)
 }

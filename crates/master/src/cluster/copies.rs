@@ -21,19 +21,12 @@ const REPAIR_GRACE: Duration = Duration::from_secs(1);
 impl Cluster {
     /// Verified copies that a write needs before it is acknowledged.
     pub(super) fn required_copies(&self, replication: u32) -> usize {
-        self.members
-            .values()
-            .filter(|member| member.stays())
-            .count()
-            .min(replication as usize)
+        self.members.values().filter(|member| member.stays()).count().min(replication as usize)
     }
 
     /// Those who have a copy now, in the order given, then any others.
     pub(super) fn live_holders(&self, copy: CopyId, crc32c: u32, order: &[WorkerId]) -> Vec<WorkerId> {
-        let has = |worker: &&WorkerId| {
-            self.live(worker)
-                .is_some_and(|member| member.holds(copy) == Some(crc32c))
-        };
+        let has = |worker: &&WorkerId| self.live(worker).is_some_and(|member| member.holds(copy) == Some(crc32c));
         let mut holders: Vec<WorkerId> = order.iter().filter(has).cloned().collect();
         for (worker, member) in &self.members {
             if member.up && member.holds(copy) == Some(crc32c) && !holders.contains(worker) {
@@ -48,10 +41,7 @@ impl Cluster {
         let Some(segment) = self.catalog.segment(copy) else {
             return Vec::new();
         };
-        let live = segment
-            .holders
-            .iter()
-            .filter(|worker| self.live(worker).is_some());
+        let live = segment.holders.iter().filter(|worker| self.live(worker).is_some());
         let mut readers: Vec<WorkerId> = live.cloned().collect();
         readers.sort_by_key(|worker| self.members[worker].suspect);
         readers
@@ -61,10 +51,7 @@ impl Cluster {
     pub(super) fn endpoints(&self, workers: &[WorkerId]) -> Vec<Endpoint> {
         let endpoint = |worker: &WorkerId| {
             let address = self.members.get(worker)?.hello.address.clone();
-            Some(Endpoint {
-                worker: worker.clone(),
-                address,
-            })
+            Some(Endpoint { worker: worker.clone(), address })
         };
         workers.iter().filter_map(endpoint).collect()
     }
@@ -84,21 +71,12 @@ impl Cluster {
 
     /// Sees to it that a copy exists `required` times. True when it does, or when no more can be had and `min_copies`
     /// exist; false while there is something to wait for.
-    pub(super) fn ensure_copies(
-        &mut self,
-        copy: CopyRecord,
-        dtype: DType,
-        have: &[WorkerId],
-        required: usize,
-    ) -> bool {
+    pub(super) fn ensure_copies(&mut self, copy: CopyRecord, dtype: DType, have: &[WorkerId], required: usize) -> bool {
         if have.len() >= required {
             return true;
         }
         let first = (copy.id(), WorkerId::from(""));
-        let under_way = self
-            .transfers
-            .range(first..)
-            .take_while(|((id, _), _)| *id == copy.id());
+        let under_way = self.transfers.range(first..).take_while(|((id, _), _)| *id == copy.id());
         let mut holders = have.to_vec();
         holders.extend(under_way.map(|((_, target), _)| target.clone()));
         while holders.len() < required {
@@ -112,13 +90,7 @@ impl Cluster {
     }
 
     /// Has one more worker fetch a copy from those who `have` it; `holders` have or fetch it already.
-    fn start_transfer(
-        &mut self,
-        copy: CopyRecord,
-        dtype: DType,
-        have: &[WorkerId],
-        holders: &[WorkerId],
-    ) -> Target {
+    fn start_transfer(&mut self, copy: CopyRecord, dtype: DType, have: &[WorkerId], holders: &[WorkerId]) -> Target {
         let candidates = self.candidates(holders);
         let idle = |candidate: &Candidate| self.members[&candidate.worker].fetching < TRANSFERS_PER_WORKER;
         let (idle, busy): (Vec<_>, Vec<_>) = candidates.into_iter().partition(idle);
@@ -129,43 +101,29 @@ impl Cluster {
             .collect();
         let Some(target) = place_replica(copy.1, copy.bytes(), &zones, &idle) else {
             // A suspect one is alive or down in a moment.
-            let suspects = self
-                .members
-                .iter()
-                .any(|(id, member)| member.stays() && member.suspect && !holders.contains(id));
-            return if busy.is_empty() && !suspects {
-                Target::None
-            } else {
-                Target::AllBusy
-            };
+            let suspects =
+                self.members.iter().any(|(id, member)| member.stays() && member.suspect && !holders.contains(id));
+            return if busy.is_empty() && !suspects { Target::None } else { Target::AllBusy };
         };
         let sources = self.endpoints(have);
         log::debug!(
             "worker {target} fetches {} from {}",
             copy.id(),
-            sources
-                .iter()
-                .map(|s| s.worker.as_str())
-                .collect::<Vec<_>>()
-                .join(", ")
+            sources.iter().map(|s| s.worker.as_str()).collect::<Vec<_>>().join(", ")
         );
         if let Some(member) = self.members.get_mut(&target) {
             member.fetching += 1;
             member.promised += copy.bytes();
         }
-        self.transfers
-            .insert((copy.id(), target.clone()), self.now.elapsed);
+        self.transfers.insert((copy.id(), target.clone()), self.now.elapsed);
         self.tell(&target, RecoverData { copy, dtype, sources });
         Target::Chosen(target)
     }
 
     /// Fetches copies that are missing in the catalog, those of segments with the fewest copies first.
     pub(super) fn repair(&mut self) {
-        let capacity = |cluster: &Cluster| {
-            cluster
-                .placeable()
-                .any(|(_, member)| member.fetching < TRANSFERS_PER_WORKER)
-        };
+        let capacity =
+            |cluster: &Cluster| cluster.placeable().any(|(_, member)| member.fetching < TRANSFERS_PER_WORKER);
         if !self.settled() || !capacity(self) {
             return;
         }
@@ -173,19 +131,10 @@ impl Cluster {
         let workers = self.placeable().count() as u32;
         // Only so many can be started before all workers are busy; the rest is for later.
         let limit = workers as usize * TRANSFERS_PER_WORKER * 2;
-        let worth_it =
-            |(copies, _): &&(u32, CopyId)| *copies >= 1 && *copies < workers && (*copies == 1 || grace_over);
-        let thin = self
-            .catalog
-            .under_replicated()
-            .iter()
-            .filter(worth_it)
-            .map(|(_, copy)| *copy);
+        let worth_it = |(copies, _): &&(u32, CopyId)| *copies >= 1 && *copies < workers && (*copies == 1 || grace_over);
+        let thin = self.catalog.under_replicated().iter().filter(worth_it).map(|(_, copy)| *copy);
         let fetched = |copy: &CopyId| {
-            self.transfers
-                .range((*copy, WorkerId::from(""))..)
-                .next()
-                .is_some_and(|((id, _), _)| id == copy)
+            self.transfers.range((*copy, WorkerId::from(""))..).next().is_some_and(|((id, _), _)| id == copy)
         };
         let thin: Vec<CopyId> = thin.filter(|copy| !fetched(copy)).take(limit).collect();
         for copy in thin.into_iter().chain(self.copies_only_on_draining(limit)) {
@@ -204,23 +153,12 @@ impl Cluster {
         let Some(segment) = version.segments.get(id.segment() as usize) else {
             return;
         };
-        let copy = CopyRecord(
-            id.version(),
-            id.segment(),
-            segment.crc32c,
-            version.segment_bytes(id.segment()),
-        );
+        let copy = CopyRecord(id.version(), id.segment(), segment.crc32c, version.segment_bytes(id.segment()));
         let order = segment.holders.clone();
         let have = self.live_holders(id, copy.crc32c(), &order);
-        let staying = have
-            .iter()
-            .filter(|worker| !self.members[*worker].draining)
-            .count();
-        let under_way = self
-            .transfers
-            .range((id, WorkerId::from(""))..)
-            .take_while(|((other, _), _)| *other == id)
-            .count();
+        let staying = have.iter().filter(|worker| !self.members[*worker].draining).count();
+        let under_way =
+            self.transfers.range((id, WorkerId::from(""))..).take_while(|((other, _), _)| *other == id).count();
         if have.is_empty() || staying + under_way >= self.required_copies(replication) {
             return;
         }
@@ -231,14 +169,9 @@ impl Cluster {
 
     /// Segments that would have too few copies if the draining workers went now.
     fn copies_only_on_draining(&self, limit: usize) -> Vec<CopyId> {
-        let draining = self
-            .members
-            .iter()
-            .filter(|(_, member)| member.draining && member.up);
+        let draining = self.members.iter().filter(|(_, member)| member.draining && member.up);
         let held = draining.flat_map(|(worker, _)| self.catalog.holdings(worker));
-        held.filter(|copy| !self.survives_draining(*copy))
-            .take(limit)
-            .collect()
+        held.filter(|copy| !self.survives_draining(*copy)).take(limit).collect()
     }
 
     /// Whether a segment has all the copies it can have on workers that stay.
@@ -247,33 +180,21 @@ impl Cluster {
             return true;
         };
         let stays = |worker: &&WorkerId| self.live(worker).is_some_and(|member| !member.draining);
-        let staying = self
-            .catalog
-            .segment(copy)
-            .map_or(0, |segment| segment.holders.iter().filter(stays).count());
+        let staying = self.catalog.segment(copy).map_or(0, |segment| segment.holders.iter().filter(stays).count());
         staying >= self.required_copies(version.replication).max(1)
     }
 
     /// Whether a worker can go without a trace.
     pub(super) fn is_dispensable(&self, worker: &WorkerId) -> bool {
-        let busy = self
-            .members
-            .get(worker)
-            .is_some_and(|member| !member.in_flight.is_empty() || !member.queue.is_empty());
+        let busy =
+            self.members.get(worker).is_some_and(|member| !member.in_flight.is_empty() || !member.queue.is_empty());
         let staged = self.uploads.keys().chain(self.operations.keys());
         let holds_staged = staged.into_iter().any(|version| self.holds_any(worker, *version));
-        !busy
-            && !holds_staged
-            && self
-                .catalog
-                .holdings(worker)
-                .all(|copy| self.survives_draining(copy))
+        !busy && !holds_staged && self.catalog.holdings(worker).all(|copy| self.survives_draining(copy))
     }
 
     fn holds_any(&self, worker: &WorkerId, version: VersionId) -> bool {
-        self.members
-            .get(worker)
-            .is_some_and(|member| member.holds_version(version))
+        self.members.get(worker).is_some_and(|member| member.holds_version(version))
     }
 
     pub(super) fn on_recovery_complete(&mut self, worker: &WorkerId, complete: RecoveryComplete) {
@@ -294,32 +215,19 @@ impl Cluster {
 
     /// A worker has a copy that it did not have.
     fn take_copy(&mut self, worker: &WorkerId, copy: CopyRecord) {
-        let in_catalog = self
-            .catalog
-            .segment(copy.id())
-            .map(|segment| (segment.crc32c, segment.holders.clone()));
+        let in_catalog = self.catalog.segment(copy.id()).map(|segment| (segment.crc32c, segment.holders.clone()));
         let wanted = match &in_catalog {
             None => self.is_needed(copy.0),
             Some((crc32c, holders)) => {
-                let stays = |holder: &&WorkerId| {
-                    *holder != worker && self.live(holder).is_none_or(|member| !member.draining)
-                };
+                let stays =
+                    |holder: &&WorkerId| *holder != worker && self.live(holder).is_none_or(|member| !member.draining);
                 let others = holders.iter().filter(stays).count();
-                let replication = self
-                    .catalog
-                    .version(copy.0)
-                    .map_or(0, |version| version.replication);
+                let replication = self.catalog.version(copy.0).map_or(0, |version| version.replication);
                 *crc32c == copy.crc32c() && (holders.contains(worker) || others < replication as usize)
             }
         };
         if !wanted {
-            return self.tell(
-                worker,
-                DropCopies {
-                    versions: vec![],
-                    copies: vec![copy.id()],
-                },
-            );
+            return self.tell(worker, DropCopies { versions: vec![], copies: vec![copy.id()] });
         }
         if let Some(member) = self.members.get_mut(worker) {
             member.add(copy);
@@ -327,6 +235,24 @@ impl Cluster {
         if in_catalog.is_some() {
             self.copies_added.push((copy.id(), worker.clone()));
         }
+    }
+
+    /// Sees to it that the catalog knows the copies that a worker holds of its versions (of one, or of all). They differ when
+    /// a copy was reported while the command that names its version, or its holder, was on its way into the log.
+    pub(super) fn reconcile(&mut self, worker: &WorkerId, version: Option<VersionId>) {
+        let Some(member) = self.members.get(worker).filter(|member| member.up) else { return };
+        let unlisted = |copy: &CopyRecord| {
+            let segment = self.catalog.segment(copy.id());
+            segment.is_some_and(|segment| !segment.holders.contains(worker))
+        };
+        let copies: Vec<CopyRecord> = member.records(version).filter(unlisted).collect();
+        copies.into_iter().for_each(|copy| self.take_copy(worker, copy));
+    }
+
+    /// The same for all workers, when a version has come into being.
+    pub(super) fn reconcile_version(&mut self, version: VersionId) {
+        let workers: Vec<WorkerId> = self.members.keys().cloned().collect();
+        workers.iter().for_each(|worker| self.reconcile(worker, Some(version)));
     }
 
     /// Copies arrived on a worker's data port, or broke.
@@ -344,11 +270,7 @@ impl Cluster {
     /// A copy did not have the bytes it should have.
     pub(super) fn on_broken_copy(&mut self, worker: &WorkerId, copy: CopyId) {
         self.lose_copy(worker, copy);
-        self.record_incident(
-            IncidentKind::BrokenCopy,
-            worker,
-            format!("its copy of {copy} did not have its checksum"),
-        );
+        self.record_incident(IncidentKind::BrokenCopy, worker, format!("its copy of {copy} did not have its checksum"));
     }
 
     /// A worker does not have a copy that it was thought to have.
@@ -356,11 +278,7 @@ impl Cluster {
         if let Some(member) = self.members.get_mut(worker) {
             member.remove(copy);
         }
-        if self
-            .catalog
-            .segment(copy)
-            .is_some_and(|segment| segment.holders.contains(worker))
-        {
+        if self.catalog.segment(copy).is_some_and(|segment| segment.holders.contains(worker)) {
             self.copies_removed.push((copy, worker.clone()));
         }
         self.changed = true;
@@ -373,11 +291,7 @@ impl Cluster {
         }
         let added = std::mem::take(&mut self.copies_added);
         let removed = std::mem::take(&mut self.copies_removed);
-        self.propose(
-            super::Command::CopiesChanged { added, removed },
-            false,
-            super::Then::Nothing,
-        );
+        self.propose(super::Command::CopiesChanged { added, removed }, false, super::Then::Nothing);
     }
 
     /// Whether anybody may still ask for a version.
@@ -397,17 +311,11 @@ impl Cluster {
     pub(super) fn watch_transfers(&mut self) {
         let now = self.now.elapsed;
         let patience = |copy: &CopyId| {
-            let bytes = self
-                .catalog
-                .version(copy.version())
-                .map_or(0, |version| version.segment_bytes(copy.segment()));
+            let bytes = self.catalog.version(copy.version()).map_or(0, |version| version.segment_bytes(copy.segment()));
             // One payload time for each of the transfers that may be before it in the queue.
             limits::payload_timeout(bytes).min(Duration::from_secs(60)) * (TRANSFERS_PER_WORKER as u32 / 2)
         };
-        let late = self
-            .transfers
-            .iter()
-            .filter(|((copy, _), since)| now - **since >= patience(copy));
+        let late = self.transfers.iter().filter(|((copy, _), since)| now - **since >= patience(copy));
         let late: Vec<(CopyId, WorkerId)> = late.map(|(key, _)| key.clone()).collect();
         for (copy, target) in late {
             log::warn!("worker {target} takes too long to fetch {copy}");

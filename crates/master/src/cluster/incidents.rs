@@ -32,18 +32,13 @@ impl Cluster {
         operations_running: bool,
         redispatched: u64,
     ) {
-        let Some(incident) = id.and_then(|id| self.catalog.incidents().find(|incident| incident.id == id))
-        else {
+        let Some(incident) = id.and_then(|id| self.catalog.incidents().find(|incident| incident.id == id)) else {
             return;
         };
         let mut incident = incident.clone();
         incident.promoted_ms = Some(self.since_ms(detected));
         incident.redispatched = redispatched;
-        self.incidents.push(OpenIncident {
-            since: detected,
-            operations_running,
-            incident,
-        });
+        self.incidents.push(OpenIncident { since: detected, operations_running, incident });
         self.changed = true;
         if self.incidents.len() > OPEN_MAX {
             let oldest = self.incidents.remove(0);
@@ -87,9 +82,8 @@ impl Cluster {
         let still_waiting = |open: &OpenIncident| {
             open.operations_running && open.incident.resumed_ms.is_none() && !self.operations.is_empty()
         };
-        let (waiting, done): (Vec<_>, Vec<_>) = std::mem::take(&mut self.incidents)
-            .into_iter()
-            .partition(still_waiting);
+        let (waiting, done): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.incidents).into_iter().partition(still_waiting);
         self.incidents = waiting;
         for mut open in done {
             open.incident.redundancy_restored_ms = Some(self.since_ms(open.since));
@@ -98,12 +92,7 @@ impl Cluster {
     }
 
     fn close(&mut self, incident: Incident) {
-        log::info!(
-            "incident {} ({:?}): {}",
-            incident.id,
-            incident.kind,
-            incident.cause
-        );
+        log::info!("incident {} ({:?}): {}", incident.id, incident.kind, incident.cause);
         self.propose(Command::IncidentChanged { incident }, false, Then::Nothing);
     }
 
@@ -111,11 +100,7 @@ impl Cluster {
     pub(super) fn record_incident(&mut self, kind: IncidentKind, worker: &WorkerId, cause: String) {
         log::warn!("worker {worker}: {cause}");
         let incident = incident(kind, Some(worker.clone()), self.now.unix_ms, cause, 0);
-        let then = Then::WorkerIsDown {
-            detected: self.now.elapsed,
-            operations_running: false,
-            redispatched: 0,
-        };
+        let then = Then::WorkerIsDown { detected: self.now.elapsed, operations_running: false, redispatched: 0 };
         self.propose(Command::Incident { incident }, false, then);
     }
 }

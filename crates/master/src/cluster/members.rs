@@ -8,7 +8,7 @@
 
 use super::catalog::{Applied, incident};
 use super::command::Command;
-use super::operations::TaskKey;
+use super::operations::{Sent, TaskKey};
 use super::requests::Peer;
 use super::{Cluster, ConnId, Effect, Then};
 use protocol::message::client::{IncidentKind, WorkerState};
@@ -68,7 +68,7 @@ pub(super) struct Member {
     mismatch: Option<(Digest, Duration)>,
     /// Segments waiting to be sent to it, and those sent.
     pub queue: BTreeSet<TaskKey>,
-    pub in_flight: BTreeMap<CopyId, Duration>,
+    pub in_flight: BTreeMap<CopyId, Sent>,
     /// Copies it is fetching.
     pub fetching: usize,
     next_call: u64,
@@ -117,6 +117,12 @@ impl Member {
         }
     }
 
+    /// A number for the next instruction.
+    pub fn number(&mut self) -> u64 {
+        self.next_call += 1;
+        self.next_call
+    }
+
     pub fn state(&self) -> WorkerState {
         match self.suspect {
             true => WorkerState::Suspect,
@@ -136,10 +142,7 @@ impl Member {
 
     /// Memory that nobody has laid claim to, as far as the master knows; the worker decides.
     pub fn free_bytes(&self) -> u64 {
-        self.hello
-            .memory_bytes
-            .saturating_sub(self.memory_used)
-            .saturating_sub(self.promised)
+        self.hello.memory_bytes.saturating_sub(self.memory_used).saturating_sub(self.promised)
     }
 
     /// The checksum of a copy it holds.
@@ -149,6 +152,13 @@ impl Member {
 
     pub fn held_count(&self) -> usize {
         self.held.len()
+    }
+
+    /// What it holds, of one version or of all.
+    pub fn records(&self, version: Option<VersionId>) -> impl Iterator<Item = CopyRecord> {
+        let (first, last) = version.map_or((VersionId(0), VersionId(u64::MAX)), |version| (version, version));
+        let held = self.held.range(CopyId(first, 0)..=CopyId(last, u32::MAX));
+        held.map(|(copy, (crc32c, bytes))| CopyRecord(copy.version(), copy.segment(), *crc32c, *bytes))
     }
 
     /// The versions it holds copies of.
@@ -177,9 +187,7 @@ impl Member {
 
     /// The copies it holds of a version.
     fn copies_of(&self, version: VersionId) -> impl Iterator<Item = CopyId> {
-        self.held
-            .range(CopyId(version, 0)..=CopyId(version, u32::MAX))
-            .map(|(copy, _)| *copy)
+        self.held.range(CopyId(version, 0)..=CopyId(version, u32::MAX)).map(|(copy, _)| *copy)
     }
 
     /// Whether it holds any copy of a version.
@@ -221,10 +229,7 @@ impl Cluster {
 
     /// A connection introduces itself as a worker.
     pub(super) fn on_register(&mut self, conn: ConnId, message: Message) {
-        let Body::RegisterWorker(RegisterWorker {
-            hello: Some(hello), ..
-        }) = &message.body
-        else {
+        let Body::RegisterWorker(RegisterWorker { hello: Some(hello), .. }) = &message.body else {
             let error = WireError::new(
                 ErrorCode::Unsupported,
                 "workers of level 1 are not served yet; send `hello` (see PROTOCOL.md)",
@@ -239,25 +244,13 @@ impl Cluster {
         };
         if old.hello.incarnation == hello.incarnation {
             let worker = hello.worker.clone();
-            self.member_down(
-                &worker,
-                IncidentKind::WorkerDown,
-                "it connected anew",
-                RETURN_AFTER_CLOSE,
-            );
+            self.member_down(&worker, IncidentKind::WorkerDown, "it connected anew", RETURN_AFTER_CLOSE);
             return self.register(conn, message);
         }
         // Another process under a live worker's id. Whoever is there stays, if it is there.
-        let (old_conn, call) = (old.conn, old.next_call);
-        old.next_call += 1;
+        let (old_conn, call) = (old.conn, old.number());
         old.calls.insert(call, Call::Claim);
-        self.claims.insert(
-            conn,
-            Claim {
-                message,
-                until: self.now.elapsed + CLAIM_TIMEOUT,
-            },
-        );
+        self.claims.insert(conn, Claim { message, until: self.now.elapsed + CLAIM_TIMEOUT });
         self.send(old_conn, Message::request(call, Ping {}));
     }
 
@@ -288,12 +281,8 @@ impl Cluster {
     /// The holder of a claimed id has answered, or time is up.
     fn decide_claims(&mut self, worker: &WorkerId, holder_answered: bool) {
         let claimed = |claim: &Claim| matches!(&claim.message.body, Body::RegisterWorker(r) if r.hello.as_ref().is_some_and(|h| h.worker == *worker));
-        let conns: Vec<ConnId> = self
-            .claims
-            .iter()
-            .filter(|(_, claim)| claimed(claim))
-            .map(|(conn, _)| *conn)
-            .collect();
+        let conns: Vec<ConnId> =
+            self.claims.iter().filter(|(_, claim)| claimed(claim)).map(|(conn, _)| *conn).collect();
         for conn in conns {
             let Some(claim) = self.claims.remove(&conn) else {
                 continue;
@@ -342,42 +331,21 @@ impl Cluster {
 
     /// Takes a worker in: compares its inventory with what is needed, and proposes its registration.
     fn register(&mut self, conn: ConnId, message: Message) {
-        let Body::RegisterWorker(
-            register @ RegisterWorker {
-                hello: Some(hello), ..
-            },
-        ) = &message.body
-        else {
+        let Body::RegisterWorker(register @ RegisterWorker { hello: Some(hello), .. }) = &message.body else {
             return;
         };
         let mut hello = hello.clone();
         let worker = hello.worker.clone();
         let inventory = std::mem::take(&mut hello.inventory);
         let incarnation = hello.incarnation;
-        log::info!(
-            "worker {worker} registers from {} with {} copies",
-            hello.address,
-            inventory.len()
-        );
+        log::info!("worker {worker} registers from {} with {} copies", hello.address, inventory.len());
         self.peers.insert(conn, Peer::Worker(worker.clone()));
-        self.effects.push(Effect::Dial {
-            worker: worker.clone(),
-            incarnation,
-            address: hello.address.clone(),
-        });
-        self.members.insert(
-            worker.clone(),
-            Member::new(conn, register, hello, self.liveness_clock),
-        );
+        self.effects.push(Effect::Dial { worker: worker.clone(), incarnation, address: hello.address.clone() });
+        self.members.insert(worker.clone(), Member::new(conn, register, hello, self.liveness_clock));
         self.unreported.remove(&worker);
         self.send(conn, Message::reply(&message.head, self.hello()));
         let copies = self.take_inventory(&worker, inventory);
-        let command = Command::WorkerUp {
-            worker: worker.clone(),
-            incarnation,
-            copies,
-            at: self.now.unix_ms,
-        };
+        let command = Command::WorkerUp { worker: worker.clone(), incarnation, copies, at: self.now.unix_ms };
         self.propose(command, true, Then::WorkerIsUp { worker, incarnation });
     }
 
@@ -412,17 +380,8 @@ impl Cluster {
             }
         }
         if !useless.is_empty() {
-            log::info!(
-                "worker {worker} is told to drop {} copies that nobody needs",
-                useless.len()
-            );
-            self.tell(
-                worker,
-                DropCopies {
-                    versions: vec![],
-                    copies: useless,
-                },
-            );
+            log::info!("worker {worker} is told to drop {} copies that nobody needs", useless.len());
+            self.tell(worker, DropCopies { versions: vec![], copies: useless });
         }
         counted
     }
@@ -448,6 +407,7 @@ impl Cluster {
             member.up = true;
             log::info!("worker {worker} is up");
         }
+        self.reconcile(worker, None);
     }
 
     pub(super) fn on_dialed(&mut self, worker: &WorkerId, incarnation: u64, failure: Option<String>) {
@@ -468,10 +428,7 @@ impl Cluster {
 
     /// A connection introduces itself as the heartbeats of a worker.
     pub(super) fn on_heartbeat_hello(&mut self, conn: ConnId, message: &Message, hello: &Hello) {
-        let member = hello
-            .worker
-            .as_ref()
-            .and_then(|worker| Some((worker.clone(), self.members.get_mut(worker)?)));
+        let member = hello.worker.as_ref().and_then(|worker| Some((worker.clone(), self.members.get_mut(worker)?)));
         match member {
             Some((worker, member)) if Some(member.hello.incarnation) == hello.incarnation => {
                 let old = member.heartbeat_conn.replace(conn);
@@ -510,14 +467,9 @@ impl Cluster {
             Some((digest, since)) if digest == heartbeat.digest => Some((digest, since)),
             _ => Some((heartbeat.digest, now)),
         };
-        if member
-            .mismatch
-            .is_some_and(|(_, since)| now - since >= DIGEST_PATIENCE)
-        {
+        if member.mismatch.is_some_and(|(_, since)| now - since >= DIGEST_PATIENCE) {
             member.mismatch = None;
-            log::warn!(
-                "worker {worker} holds something else than the master thinks; asking for its inventory"
-            );
+            log::warn!("worker {worker} holds something else than the master thinks; asking for its inventory");
             self.call(worker, Call::Inventory, SendInventory {});
         }
     }
@@ -542,10 +494,7 @@ impl Cluster {
                 silent.push(worker.clone());
             } else if silence >= SUSPECT_AFTER && !member.suspect {
                 member.suspect = true;
-                log::warn!(
-                    "worker {worker}: alive -> suspect, silent for {} ms",
-                    silence.as_millis()
-                );
+                log::warn!("worker {worker}: alive -> suspect, silent for {} ms", silence.as_millis());
             }
         }
         for worker in silent {
@@ -560,25 +509,14 @@ impl Cluster {
             return;
         };
         match member.drained {
-            true => self.member_down(
-                worker,
-                IncidentKind::WorkerLeft,
-                "it handed over and left",
-                Duration::ZERO,
-            ),
+            true => self.member_down(worker, IncidentKind::WorkerLeft, "it handed over and left", Duration::ZERO),
             false => self.member_down(worker, IncidentKind::WorkerDown, why, RETURN_AFTER_CLOSE),
         }
     }
 
     /// A worker is gone: from here everybody hears of it. Its connections are closed, so that it registers again if it is
     /// still there; `may_return` is how long its copies may still be hoped for.
-    pub(super) fn member_down(
-        &mut self,
-        worker: &WorkerId,
-        kind: IncidentKind,
-        cause: &str,
-        may_return: Duration,
-    ) {
+    pub(super) fn member_down(&mut self, worker: &WorkerId, kind: IncidentKind, cause: &str, may_return: Duration) {
         let Some(member) = self.members.remove(worker) else {
             return;
         };
@@ -597,78 +535,42 @@ impl Cluster {
         let redispatched = self.take_over_tasks(worker);
         self.forget_transfers_to(worker);
         self.on_reservers_down(worker);
-        let incident = incident(
-            kind,
-            Some(worker.clone()),
-            self.now.unix_ms,
-            cause.to_string(),
-            silence.as_millis() as u64,
-        );
-        let then = Then::WorkerIsDown {
-            detected: self.now.elapsed,
-            operations_running,
-            redispatched,
-        };
-        self.propose(
-            Command::WorkerDown {
-                worker: worker.clone(),
-                incident,
-            },
-            true,
-            then,
-        );
+        let incident =
+            incident(kind, Some(worker.clone()), self.now.unix_ms, cause.to_string(), silence.as_millis() as u64);
+        let then = Then::WorkerIsDown { detected: self.now.elapsed, operations_running, redispatched };
+        self.propose(Command::WorkerDown { worker: worker.clone(), incident }, true, then);
         self.decide_claims(worker, false);
         self.changed = true;
     }
 
     fn propose_down(&mut self, worker: &WorkerId, kind: IncidentKind, cause: &str, silence: Duration) {
         log::warn!("worker {worker} is down: {cause}");
-        let incident = incident(
-            kind,
-            Some(worker.clone()),
-            self.now.unix_ms,
-            cause.to_string(),
-            silence.as_millis() as u64,
-        );
-        let then = Then::WorkerIsDown {
-            detected: self.now.elapsed,
-            operations_running: false,
-            redispatched: 0,
-        };
-        self.propose(
-            Command::WorkerDown {
-                worker: worker.clone(),
-                incident,
-            },
-            true,
-            then,
-        );
+        let incident =
+            incident(kind, Some(worker.clone()), self.now.unix_ms, cause.to_string(), silence.as_millis() as u64);
+        let then = Then::WorkerIsDown { detected: self.now.elapsed, operations_running: false, redispatched: 0 };
+        self.propose(Command::WorkerDown { worker: worker.clone(), incident }, true, then);
     }
 
     // ---- talking with workers ----
 
-    /// Sends an instruction, with the epoch of what the master knows now.
+    /// Sends an instruction that is not answered, or not by its number.
     pub(super) fn tell(&mut self, worker: &WorkerId, body: impl Into<Body>) {
-        self.tell_for(worker, None, body);
+        self.instruct(worker, None, None, body);
     }
 
-    /// Sends an instruction that serves a client's request.
-    pub(super) fn tell_for(&mut self, worker: &WorkerId, request: Option<String>, body: impl Into<Body>) {
+    /// Sends an instruction, with the epoch of what the master knows now, and the client's request it serves.
+    pub(super) fn instruct(&mut self, worker: &WorkerId, id: Option<u64>, request: Option<String>, body: impl Into<Body>) {
         let epoch = self.catalog.epoch();
         if let Some(conn) = self.members.get(worker).map(|member| member.conn) {
-            self.send(conn, Message::new(body).serving(request).at_epoch(epoch));
+            self.send(conn, Message::new(body).with_id(id).serving(request).at_epoch(epoch));
         }
     }
 
     fn call(&mut self, worker: &WorkerId, call: Call, body: impl Into<Body>) {
-        let epoch = self.catalog.epoch();
-        let Some(member) = self.members.get_mut(worker) else {
-            return;
-        };
-        let (conn, id) = (member.conn, member.next_call);
-        member.next_call += 1;
+        let Some(member) = self.members.get_mut(worker) else { return };
+        let id = member.number();
         member.calls.insert(id, call);
-        self.send(conn, Message::request(id, body).at_epoch(epoch));
+        self.instruct(worker, Some(id), None, body);
     }
 
     /// Asks a worker to keep room for segments of an upload.
@@ -679,7 +581,7 @@ impl Cluster {
     pub(super) fn on_worker_message(&mut self, worker: &WorkerId, message: Message) {
         let call = |cluster: &mut Cluster| cluster.members.get_mut(worker)?.calls.remove(&message.head.id?);
         match message.body {
-            Body::SegmentResult(result) => self.on_segment_result(worker, result),
+            Body::SegmentResult(result) => self.on_segment_result(worker, message.head.id, result),
             Body::CopiesChanged(changed) => self.on_copies_changed(worker, changed),
             Body::RecoveryComplete(complete) => self.on_recovery_complete(worker, complete),
             Body::Reserved(_) => {
@@ -700,9 +602,7 @@ impl Cluster {
                 Some(Call::Reserve(version)) => self.on_reserved(worker, version, Some(error)),
                 _ => log::warn!("worker {worker} says: {error}"),
             },
-            Body::WorkerStatus(WorkerStatus {
-                state: WorkerStage::Draining,
-            }) => {
+            Body::WorkerStatus(WorkerStatus { state: WorkerStage::Draining }) => {
                 log::info!("worker {worker} is draining");
                 if let Some(member) = self.members.get_mut(worker) {
                     member.draining = true;
@@ -719,18 +619,12 @@ impl Cluster {
             return;
         };
         let there: BTreeSet<CopyId> = inventory.iter().map(|copy| copy.id()).collect();
-        let missing: Vec<CopyId> = member
-            .held
-            .keys()
-            .filter(|copy| !there.contains(copy))
-            .copied()
-            .collect();
+        let missing: Vec<CopyId> = member.held.keys().filter(|copy| !there.contains(copy)).copied().collect();
         for copy in missing {
             self.lose_copy(worker, copy);
         }
         let counted = self.take_inventory(worker, inventory);
-        self.copies_added
-            .extend(counted.into_iter().map(|copy| (copy, worker.clone())));
+        self.copies_added.extend(counted.into_iter().map(|copy| (copy, worker.clone())));
         self.changed = true;
     }
 
@@ -745,12 +639,7 @@ impl Cluster {
         for worker in leaving {
             if self.is_dispensable(&worker) {
                 log::info!("worker {worker} may leave: nothing depends on it");
-                self.tell(
-                    &worker,
-                    WorkerStatus {
-                        state: WorkerStage::Drained,
-                    },
-                );
+                self.tell(&worker, WorkerStatus { state: WorkerStage::Drained });
                 if let Some(member) = self.members.get_mut(&worker) {
                     member.drained = true;
                 }
@@ -763,12 +652,9 @@ impl Cluster {
         if self.is_needed(version) {
             return;
         }
-        let holds =
-            |(worker, member): (&WorkerId, &Member)| member.holds_version(version).then(|| worker.clone());
+        let holds = |(worker, member): (&WorkerId, &Member)| member.holds_version(version).then(|| worker.clone());
         let holders: Vec<WorkerId> = self.members.iter().filter_map(holds).collect();
-        holders
-            .iter()
-            .for_each(|worker| self.drop_version(worker, version));
+        holders.iter().for_each(|worker| self.drop_version(worker, version));
     }
 
     /// Has a worker forget a version: copies, reservations, queued work.
@@ -776,13 +662,7 @@ impl Cluster {
         if let Some(member) = self.members.get_mut(worker) {
             member.remove_version(version);
         }
-        self.tell(
-            worker,
-            DropCopies {
-                versions: vec![version],
-                copies: vec![],
-            },
-        );
+        self.tell(worker, DropCopies { versions: vec![version], copies: vec![] });
     }
 
     /// Panics if an invariant about members is broken.
@@ -794,17 +674,11 @@ impl Cluster {
                 "a member has its connection"
             );
             let mut digest = Digest::default();
-            member
-                .held
-                .iter()
-                .for_each(|(copy, (crc32c, _))| digest.toggle(*copy, *crc32c));
+            member.held.iter().for_each(|(copy, (crc32c, _))| digest.toggle(*copy, *crc32c));
             assert_eq!(digest, member.digest, "the digest follows from what is held");
             for version in member.versions() {
                 let named = self.catalog.version(version).is_some();
-                assert!(
-                    named || self.is_needed(version),
-                    "{worker} keeps {version}, which nobody needs"
-                );
+                assert!(named || self.is_needed(version), "{worker} keeps {version}, which nobody needs");
             }
         }
     }

@@ -154,31 +154,12 @@ pub enum Effect {
 #[derive(Debug)]
 enum Then {
     Nothing,
-    IdsReserved {
-        below: u64,
-    },
-    WorkerIsUp {
-        worker: WorkerId,
-        incarnation: u64,
-    },
-    WorkerIsDown {
-        detected: Duration,
-        operations_running: bool,
-        redispatched: u64,
-    },
-    Answer {
-        key: Key,
-        body: Body,
-    },
-    UploadCommitted {
-        version: VersionId,
-        key: Key,
-        body: Body,
-    },
-    OperationCommitted {
-        version: VersionId,
-        reply: OperationComplete,
-    },
+    IdsReserved { below: u64 },
+    WorkerIsUp { worker: WorkerId, incarnation: u64 },
+    WorkerIsDown { detected: Duration, operations_running: bool, redispatched: u64 },
+    Answer { key: Key, body: Body },
+    UploadCommitted { version: VersionId, key: Key, body: Body },
+    OperationCommitted { version: VersionId, reply: OperationComplete },
 }
 
 /// The whole of it.
@@ -235,17 +216,8 @@ pub struct Cluster {
 
 impl Cluster {
     /// A cluster with the catalog that its log gave, at its start.
-    pub fn new(
-        config: Config,
-        catalog: Catalog,
-        now: Now,
-        entropy: Box<dyn FnMut() -> u128 + Send>,
-    ) -> Cluster {
-        let unreported = catalog
-            .workers()
-            .filter(|(_, record)| record.up)
-            .map(|(id, _)| id.clone())
-            .collect();
+    pub fn new(config: Config, catalog: Catalog, now: Now, entropy: Box<dyn FnMut() -> u128 + Send>) -> Cluster {
+        let unreported = catalog.workers().filter(|(_, record)| record.up).map(|(id, _)| id.clone()).collect();
         let mut cluster = Cluster {
             next_id: catalog.ids_below().max(1),
             ids_reserved_below: 0,
@@ -303,11 +275,7 @@ impl Cluster {
             Event::Received { conn, message } => self.on_message(conn, message),
             Event::Disconnected { conn, why } => self.on_disconnected(conn, &why),
             Event::Committed { index, command } => self.on_committed(index, &command),
-            Event::Dialed {
-                worker,
-                incarnation,
-                failure,
-            } => self.on_dialed(&worker, incarnation, failure),
+            Event::Dialed { worker, incarnation, failure } => self.on_dialed(&worker, incarnation, failure),
             Event::Stop => self.effects.push(Effect::Stop),
         }
         self.settle();
@@ -329,10 +297,7 @@ impl Cluster {
         self.watch_pins();
         self.watch_sessions();
         self.changed = true;
-        if self
-            .stopping
-            .is_some_and(|at| self.now.elapsed >= at || self.members.is_empty())
-        {
+        if self.stopping.is_some_and(|at| self.now.elapsed >= at || self.members.is_empty()) {
             self.effects.push(Effect::Stop);
         }
     }
@@ -357,17 +322,14 @@ impl Cluster {
             Then::Nothing => {}
             Then::IdsReserved { below } => self.ids_reserved_below = below,
             Then::WorkerIsUp { worker, incarnation } => self.on_worker_up(&worker, incarnation, applied),
-            Then::WorkerIsDown {
-                detected,
-                operations_running,
-                redispatched,
-            } => {
+            Then::WorkerIsDown { detected, operations_running, redispatched } => {
                 self.open_incident(applied.incident, detected, operations_running, redispatched);
             }
             Then::Answer { key, body } => self.answer(key, or_refused(body)),
             Then::UploadCommitted { version, key, body } => {
-                self.uploads.remove(&version);
+                self.end_upload(version);
                 self.answer(key, or_refused(body));
+                self.reconcile_version(version);
                 self.collect(version);
             }
             Then::OperationCommitted { version, reply } => {
@@ -376,6 +338,7 @@ impl Cluster {
                     Some(error) => Err(error.clone()),
                 };
                 self.end_operation(version, result);
+                self.reconcile_version(version);
             }
         }
     }
@@ -431,15 +394,9 @@ impl Cluster {
     fn check_bounds(&self) {
         assert!(self.requests.len() <= requests::PENDING_MAX);
         assert!(self.ended.len() <= operations::ENDED_MAX);
-        assert!(
-            self.parked.iter().all(|key| self.requests.contains_key(key)),
-            "a parked request that is not pending"
-        );
+        assert!(self.parked.iter().all(|key| self.requests.contains_key(key)), "a parked request that is not pending");
         for running in self.operations.values() {
-            assert!(
-                running.waiters.iter().all(|key| self.requests.contains_key(key)),
-                "somebody answered waits"
-            );
+            assert!(running.waiters.iter().all(|key| self.requests.contains_key(key)), "somebody answered waits");
         }
     }
 }

@@ -17,8 +17,7 @@ use protocol::message::Body;
 use protocol::message::client::*;
 use protocol::message::worker::*;
 use protocol::{
-    ArrayId, CopyId, CopyRecord, ErrorCode, SegmentIndex, VersionId, WireError, WorkerId, id::request_name,
-    name,
+    ArrayId, CopyId, CopyRecord, ErrorCode, SegmentIndex, VersionId, WireError, WorkerId, id::request_name, name,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -71,10 +70,30 @@ pub(super) struct Running {
 struct Work {
     tasks: BTreeMap<WorkerId, Task>,
     rounds: u32,
-    /// Two results differed: the sources are checked first.
+    /// The sources are checked before they are read: there is nobody to compare the result with, or results differed.
     verify: bool,
     crc32c: Option<u32>,
+    /// Two workers gave this checksum, or one from a checked source.
+    confirmed: bool,
     done: bool,
+}
+
+/// What a worker's answer about a segment is.
+enum Answered {
+    /// The answer to what it was asked last.
+    Expected,
+    /// To something that it is not asked any more.
+    Late,
+    /// To an earlier question; the answer to the last one is still to come.
+    Superseded,
+}
+
+/// A segment that was sent to a worker.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sent {
+    /// Number of the instruction.
+    call: u64,
+    at: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -103,23 +122,13 @@ impl Running {
 }
 
 impl Cluster {
-    pub(super) fn on_apply_operation(
-        &mut self,
-        key: Key,
-        apply: ApplyOperation,
-    ) -> Result<Answer, WireError> {
-        if let Some((version, running)) = self
-            .operations
-            .iter()
-            .find(|(_, running)| running.origin.key == key)
-        {
+    pub(super) fn on_apply_operation(&mut self, key: Key, apply: ApplyOperation) -> Result<Answer, WireError> {
+        if let Some((version, running)) = self.operations.iter().find(|(_, running)| running.origin.key == key) {
             return Ok(Answer::Now(self.processing(*version, running).into())); // a repeated request with noWait
         }
         let (source, _, array_name) = self.resolve(&apply.array_id)?;
-        let operation: Operation = apply
-            .operation
-            .parse()
-            .map_err(|e| WireError::new(ErrorCode::UnknownOperation, format!("{e}")))?;
+        let operation: Operation =
+            apply.operation.parse().map_err(|e| WireError::new(ErrorCode::UnknownOperation, format!("{e}")))?;
         let version = self.catalog.version(source).expect("names name versions");
         if let Err(wrong) = operation.check_input(version.dtype) {
             let text = format!("{wrong}, as '{array_name}' is");
@@ -132,9 +141,7 @@ impl Cluster {
             }
         }
         if !self.settled() {
-            return Ok(Answer::Park(
-                "report of the workers after the master's start".to_string(),
-            ));
+            return Ok(Answer::Park("report of the workers after the master's start".to_string()));
         }
         let (replication, segments) = (version.replication, version.segments.len());
         if let Some(park) = self.enough_workers(segments > 0)? {
@@ -151,11 +158,7 @@ impl Cluster {
             array_name,
             source,
             operation,
-            into: apply.into.map(|name| Into {
-                array: ArrayId(id.0),
-                name,
-                replace: apply.replace,
-            }),
+            into: apply.into.map(|name| Into { array: ArrayId(id.0), name, replace: apply.replace }),
             origin: self.origin(key),
             waiters: if apply.no_wait { vec![] } else { vec![key] },
             started: self.now.elapsed,
@@ -184,10 +187,7 @@ impl Cluster {
 
     /// What is said of an operation that has begun.
     fn processing(&self, id: VersionId, running: &Running) -> OperationComplete {
-        let result_name = running
-            .into
-            .as_ref()
-            .map_or(&running.array_name, |into| &into.name);
+        let result_name = running.into.as_ref().map_or(&running.array_name, |into| &into.name);
         OperationComplete {
             array_id: running.array_name.clone(),
             status: OperationState::Processing,
@@ -199,11 +199,7 @@ impl Cluster {
             replicas: "recomputed".to_string(),
             redispatched: running.redispatched,
             exact: true,
-            durability: if running.into.is_some() {
-                Durability::Synced
-            } else {
-                Durability::Memory
-            },
+            durability: if running.into.is_some() { Durability::Synced } else { Durability::Memory },
             elapsed_us: self.now.elapsed.saturating_sub(running.started).as_micros() as u64,
         }
     }
@@ -221,17 +217,10 @@ impl Cluster {
     }
 
     pub(super) fn on_cancel_operation(&mut self, operation: VersionId) -> Result<Answer, WireError> {
-        let Some(running) = self
-            .operations
-            .get(&operation)
-            .filter(|running| !running.proposed)
-        else {
+        let Some(running) = self.operations.get(&operation).filter(|running| !running.proposed) else {
             return Err(unknown_operation_id(operation));
         };
-        let text = format!(
-            "operation {operation} ({} on '{}') was cancelled",
-            running.operation, running.array_name
-        );
+        let text = format!("operation {operation} ({} on '{}') was cancelled", running.operation, running.array_name);
         self.end_operation(operation, Err(WireError::new(ErrorCode::Cancelled, text)));
         Ok(Answer::Now(protocol::message::Done {}.into()))
     }
@@ -275,9 +264,13 @@ impl Cluster {
         let have = self.result_holders(id, segment);
         let required = self.required_copies(running.replication).max(1);
         let satisfied = match work.is_outstanding() {
-            true => have.len() >= required,
+            true => work.confirmed && have.len() >= required,
             false if have.is_empty() => {
                 self.plan_segment(id, segment)?;
+                false
+            }
+            false if !work.confirmed => {
+                self.recompute(CopyId(id, segment)); // the other worker that was to compute it is gone
                 false
             }
             false => {
@@ -298,10 +291,7 @@ impl Cluster {
         let Some(crc32c) = running.works[segment as usize].crc32c else {
             return Vec::new();
         };
-        let order = self
-            .catalog
-            .segment(CopyId(running.source, segment))
-            .map_or(&[][..], |segment| &segment.holders);
+        let order = self.catalog.segment(CopyId(running.source, segment)).map_or(&[][..], |segment| &segment.holders);
         self.live_holders(CopyId(id, segment), crc32c, order)
     }
 
@@ -312,12 +302,7 @@ impl Cluster {
             range.end - range.start
         });
         let crc32c = running.works[segment as usize].crc32c.unwrap_or(0);
-        CopyRecord(
-            id,
-            segment,
-            crc32c,
-            elements * running.operation.output().size() as u64,
-        )
+        CopyRecord(id, segment, crc32c, elements * running.operation.output().size() as u64)
     }
 
     /// Queues a segment at every live holder of its source that gives the same bits as the primary.
@@ -327,11 +312,7 @@ impl Cluster {
         let Some(primary) = holders.first() else {
             return match self.hopes() {
                 true => Ok(()), // a holder may come back; the next change tries again
-                false => Err(self.segments_lost(
-                    &running.array_name,
-                    running.source,
-                    self.unreadable(running.source),
-                )),
+                false => Err(self.segments_lost(&running.array_name, running.source, self.unreadable(running.source))),
             };
         };
         let kernels = self.members[primary].hello.kernels.clone();
@@ -345,37 +326,26 @@ impl Cluster {
             work.tasks.clear();
         }
         if work.rounds >= ROUNDS_MAX {
-            let text = format!(
-                "segment {segment} of '{}' could not be computed on any of its holders",
-                running.array_name
-            );
-            let error = WireError::new(ErrorCode::Internal, text)
-                .array(running.array_name.clone())
-                .segments([segment]);
+            let text =
+                format!("segment {segment} of '{}' could not be computed on any of its holders", running.array_name);
+            let error = WireError::new(ErrorCode::Internal, text).array(running.array_name.clone()).segments([segment]);
             return Err(running.last_failure.clone().unwrap_or(error).workers(holders));
         }
         for (role, worker) in holders.into_iter().enumerate() {
-            let Some(member) = self.members.get_mut(&worker) else {
-                continue;
-            };
+            let Some(member) = self.members.get_mut(&worker) else { continue };
             if member.hello.kernels == kernels {
-                let place =
-                    virtual_start + u64::from(segment) + if role == 0 { 0 } else { u64::from(segments) };
+                let place = virtual_start + u64::from(segment) + if role == 0 { 0 } else { u64::from(segments) };
                 member.queue.insert((place, copy));
                 work.tasks.insert(worker, Task::Queued);
             }
         }
+        work.verify |= work.tasks.len() == 1;
         Ok(())
     }
 
     fn unreadable(&self, version: VersionId) -> Vec<SegmentIndex> {
-        let segments = self
-            .catalog
-            .version(version)
-            .map_or(0, |version| version.segments.len() as u32);
-        (0..segments)
-            .filter(|segment| self.readers(CopyId(version, *segment)).is_empty())
-            .collect()
+        let segments = self.catalog.version(version).map_or(0, |version| version.segments.len() as u32);
+        (0..segments).filter(|segment| self.readers(CopyId(version, *segment)).is_empty()).collect()
     }
 
     /// Commits an operation whose segments are all complete.
@@ -389,10 +359,7 @@ impl Cluster {
             NewSegment(crc32c, self.result_holders(id, segment))
         };
         let segments: Vec<NewSegment> = (0..running.segments()).map(segment).collect();
-        let copies = segments
-            .iter()
-            .map(|NewSegment(_, holders)| holders.len() as u32)
-            .min();
+        let copies = segments.iter().map(|NewSegment(_, holders)| holders.len() as u32).min();
         let reply = OperationComplete {
             status: OperationState::Complete,
             copies: copies.unwrap_or(running.replication),
@@ -428,11 +395,7 @@ impl Cluster {
             member.in_flight.retain(|copy, _| copy.version() != id);
             sent != member.in_flight.len()
         };
-        let busy: Vec<WorkerId> = self
-            .members
-            .iter_mut()
-            .filter_map(|(id, m)| busy(m).then(|| id.clone()))
-            .collect();
+        let busy: Vec<WorkerId> = self.members.iter_mut().filter_map(|(id, m)| busy(m).then(|| id.clone())).collect();
         for worker in busy {
             self.tell(&worker, CancelSegments { result: id });
         }
@@ -440,10 +403,7 @@ impl Cluster {
             Ok(reply) => Body::from(reply.clone()),
             Err(error) => Body::Error(error.clone()),
         };
-        running
-            .waiters
-            .into_iter()
-            .for_each(|key| self.answer(key, body.clone()));
+        running.waiters.into_iter().for_each(|key| self.answer(key, body.clone()));
         self.ended.insert(id, result);
         while self.ended.len() > ENDED_MAX {
             self.ended.pop_first();
@@ -454,39 +414,44 @@ impl Cluster {
 
     // ---- what workers say ----
 
-    pub(super) fn on_segment_result(&mut self, worker: &WorkerId, result: SegmentResult) {
+    /// Answers to PROCESS_SEGMENT number `call`.
+    pub(super) fn on_segment_result(&mut self, worker: &WorkerId, call: Option<u64>, result: SegmentResult) {
         let id = result.result;
         for copy in result.copies {
-            if let Some(member) = self.members.get_mut(worker) {
-                member.in_flight.remove(&copy.id());
+            match self.end_task(worker, copy.id(), call) {
+                Answered::Expected => self.on_segment_computed(worker, copy),
+                Answered::Late => self.on_copies_changed(worker, CopiesChanged { stored: vec![copy], broken: vec![] }),
+                Answered::Superseded => {}
             }
-            self.on_segment_computed(worker, copy);
         }
         for FailedSegment { segment, error } in result.failed {
-            if let Some(member) = self.members.get_mut(worker) {
-                member.in_flight.remove(&CopyId(id, segment));
+            if let Answered::Expected = self.end_task(worker, CopyId(id, segment), call) {
+                self.on_segment_failed(worker, CopyId(id, segment), error);
             }
-            self.on_segment_failed(worker, CopyId(id, segment), error);
         }
         self.maybe_commit(id);
     }
 
+    /// Takes a segment off the list of what a worker is computing, if this is the answer to the instruction on that list.
+    fn end_task(&mut self, worker: &WorkerId, copy: CopyId, call: Option<u64>) -> Answered {
+        let Some(member) = self.members.get_mut(worker) else { return Answered::Superseded };
+        match member.in_flight.get(&copy) {
+            Some(sent) if Some(sent.call) == call => {
+                member.in_flight.remove(&copy);
+                Answered::Expected
+            }
+            Some(_) => Answered::Superseded,
+            None => Answered::Late,
+        }
+    }
+
     fn on_segment_computed(&mut self, worker: &WorkerId, copy: CopyRecord) {
-        let expected = self
-            .operations
-            .get(&copy.0)
-            .filter(|running| copy.1 < running.segments());
-        let Some(running) = expected.filter(|_| self.result_copy(copy.0, copy.1).bytes() == copy.bytes())
-        else {
-            // Too late, or nothing that was asked for.
-            return self.on_copies_changed(
-                worker,
-                CopiesChanged {
-                    stored: vec![copy],
-                    broken: vec![],
-                },
-            );
-        };
+        let expected = self.result_copy(copy.0, copy.1).bytes();
+        let Some(running) = self.operations.get(&copy.0) else { return };
+        if expected != copy.bytes() {
+            let text = format!("a result of {} bytes; it must have {expected}", copy.bytes());
+            return self.on_segment_failed(worker, copy.id(), WireError::new(ErrorCode::Internal, text));
+        }
         let known = running.works[copy.1 as usize].crc32c;
         if known.is_some_and(|crc32c| crc32c != copy.crc32c()) {
             return self.on_results_differ(worker, copy);
@@ -496,6 +461,7 @@ impl Cluster {
         }
         if let Some(running) = self.operations.get_mut(&copy.0) {
             let work = &mut running.works[copy.1 as usize];
+            work.confirmed |= work.verify || known.is_some();
             work.crc32c = Some(copy.crc32c());
             work.tasks.remove(worker);
         }
@@ -505,76 +471,52 @@ impl Cluster {
         }
     }
 
-    /// Two workers with the same kernels gave different bits: one of them had broken bytes. All results of the segment are
-    /// thrown away and computed again from sources that are checked first.
+    /// Two workers with the same kernels gave different bits: one of them had broken bytes.
     fn on_results_differ(&mut self, worker: &WorkerId, copy: CopyRecord) {
-        log::error!(
-            "results of {} differ between workers, {worker} among them; computing it again from checked sources",
-            copy.id()
-        );
-        let holders: Vec<WorkerId> = self.members.keys().cloned().collect();
-        for holder in holders {
-            let held = self
-                .members
-                .get_mut(&holder)
-                .is_some_and(|member| member.remove(copy.id()));
-            if held || holder == *worker {
-                self.tell(
-                    &holder,
-                    DropCopies {
-                        versions: vec![],
-                        copies: vec![copy.id()],
-                    },
-                );
-            }
-        }
-        let Some(running) = self.operations.get_mut(&copy.0) else {
-            return;
-        };
-        let text = format!(
-            "workers give different results for segment {} of '{}'",
-            copy.1, running.array_name
-        );
-        running.last_failure =
-            Some(WireError::new(ErrorCode::ChecksumMismatch, text).array(running.array_name.clone()));
-        let work = &mut running.works[copy.1 as usize];
+        log::error!("results of {} differ between workers, {worker} among them; computing it again", copy.id());
+        let Some(running) = self.operations.get_mut(&copy.0) else { return };
+        let text = format!("workers give different results for segment {} of '{}'", copy.1, running.array_name);
+        let error = WireError::new(ErrorCode::ChecksumMismatch, text).array(running.array_name.clone());
+        running.last_failure = Some(error);
+        running.works[copy.1 as usize].tasks.insert(worker.clone(), Task::Failed); // one round is over
+        self.recompute(copy.id());
+    }
+
+    /// Throws away all results of a segment, so that it is computed again, from sources that are checked first.
+    fn recompute(&mut self, copy: CopyId) {
+        let Some(running) = self.operations.get_mut(&copy.version()) else { return };
+        let work = &mut running.works[copy.segment() as usize];
         running.done -= u32::from(std::mem::take(&mut work.done));
         work.crc32c = None;
+        work.confirmed = false;
         work.verify = true;
         work.tasks.values_mut().for_each(|task| *task = Task::Failed);
-        work.tasks.insert(worker.clone(), Task::Failed);
-        let stale = copy.id();
         for member in self.members.values_mut() {
-            member.queue.retain(|(_, queued)| *queued != stale);
-            member.in_flight.remove(&stale);
+            member.queue.retain(|(_, queued)| *queued != copy);
+            member.in_flight.remove(&copy);
+            member.remove(copy);
         }
+        // All of them: some may have the result without having said so.
+        let workers: Vec<WorkerId> = self.members.keys().cloned().collect();
+        workers.iter().for_each(|worker| self.tell(worker, DropCopies { versions: vec![], copies: vec![copy] }));
         self.changed = true;
     }
 
     fn on_segment_failed(&mut self, worker: &WorkerId, copy: CopyId, error: WireError) {
-        let Some(running) = self
-            .operations
-            .get_mut(&copy.version())
-            .filter(|running| copy.segment() < running.segments())
+        let Some(running) =
+            self.operations.get_mut(&copy.version()).filter(|running| copy.segment() < running.segments())
         else {
             return;
         };
-        log::warn!(
-            "[{}] worker {worker} could not compute {copy}: {error}",
-            running.request()
-        );
+        log::warn!("[{}] worker {worker} could not compute {copy}: {error}", running.request());
         let source = CopyId(running.source, copy.segment());
-        running.works[copy.segment() as usize]
-            .tasks
-            .insert(worker.clone(), Task::Failed);
+        running.works[copy.segment() as usize].tasks.insert(worker.clone(), Task::Failed);
         running.redispatched += 1;
         running.last_failure = Some(error.clone());
         match error.code {
             ErrorCode::NotHeld => self.lose_copy(worker, source),
             ErrorCode::ChecksumMismatch => self.on_broken_copy(worker, source),
-            ErrorCode::UnknownOperation | ErrorCode::TypeMismatch => {
-                self.end_operation(copy.version(), Err(error))
-            }
+            ErrorCode::UnknownOperation | ErrorCode::TypeMismatch => self.end_operation(copy.version(), Err(error)),
             _ => {}
         }
         self.changed = true;
@@ -600,31 +542,19 @@ impl Cluster {
 
     pub(super) fn watch_operations(&mut self) {
         let now = self.now.elapsed;
-        let late: Vec<VersionId> = self
-            .operations
-            .iter()
-            .filter(|(_, r)| now >= r.deadline && !r.proposed)
-            .map(|(id, _)| *id)
-            .collect();
+        let late: Vec<VersionId> =
+            self.operations.iter().filter(|(_, r)| now >= r.deadline && !r.proposed).map(|(id, _)| *id).collect();
         for id in late {
             let running = &self.operations[&id];
             let open = (0..running.segments()).filter(|segment| !running.works[*segment as usize].done);
-            let text = format!(
-                "no {} within {} ms",
-                self.explain_operation(id),
-                (now - running.started).as_millis()
-            );
-            let error = WireError::new(ErrorCode::DeadlineExceeded, text)
-                .array(running.array_name.clone())
-                .segments(open);
+            let text = format!("no {} within {} ms", self.explain_operation(id), (now - running.started).as_millis());
+            let error =
+                WireError::new(ErrorCode::DeadlineExceeded, text).array(running.array_name.clone()).segments(open);
             self.end_operation(id, Err(error));
         }
         let mut stuck = Vec::new();
         for (worker, member) in &mut self.members {
-            let late = member
-                .in_flight
-                .iter()
-                .filter(|(_, since)| now - **since >= TASK_TIMEOUT);
+            let late = member.in_flight.iter().filter(|(_, sent)| now - sent.at >= TASK_TIMEOUT);
             stuck.extend(late.map(|(copy, _)| (worker.clone(), *copy)));
         }
         for (worker, copy) in stuck {
@@ -637,29 +567,23 @@ impl Cluster {
         }
     }
 
-    /// Sends what is queued, as much as each worker may have at a time.
+    /// Sends what is queued, as much as each worker may have at a time; in one instruction per operation.
     pub(super) fn dispatch(&mut self) {
-        let now = self.now.elapsed;
-        let mut batches: BTreeMap<(WorkerId, VersionId, bool), Vec<SegmentIndex>> = BTreeMap::new();
+        let mut batches: BTreeMap<(WorkerId, VersionId, bool), (u64, Vec<SegmentIndex>)> = BTreeMap::new();
         for (worker, member) in self.members.iter_mut().filter(|(_, member)| member.up) {
             while member.in_flight.len() < window(member) {
-                let Some((place, copy)) = member.queue.pop_first() else {
-                    break;
-                };
-                let Some(running) = self.operations.get_mut(&copy.version()) else {
-                    continue;
-                };
+                let Some((place, copy)) = member.queue.pop_first() else { break };
+                let Some(running) = self.operations.get_mut(&copy.version()) else { continue };
                 let work = &mut running.works[copy.segment() as usize];
                 work.tasks.insert(worker.clone(), Task::Sent);
-                member.in_flight.insert(copy, now);
                 self.virtual_time = self.virtual_time.max(place);
-                batches
-                    .entry((worker.clone(), copy.version(), work.verify))
-                    .or_default()
-                    .push(copy.segment());
+                let batch = batches.entry((worker.clone(), copy.version(), work.verify));
+                let (call, segments) = batch.or_insert_with(|| (member.number(), Vec::new()));
+                segments.push(copy.segment());
+                member.in_flight.insert(copy, Sent { call: *call, at: self.now.elapsed });
             }
         }
-        for ((worker, id, verify), segments) in batches {
+        for ((worker, id, verify), (call, segments)) in batches {
             let running = &self.operations[&id];
             let body = ProcessSegment {
                 operation: running.operation.name().to_string(),
@@ -669,7 +593,7 @@ impl Cluster {
                 verify,
             };
             let request = running.request();
-            self.tell_for(&worker, Some(request), body);
+            self.instruct(&worker, Some(call), Some(request), body);
         }
     }
 
@@ -677,10 +601,7 @@ impl Cluster {
 
     /// What a request waits for, in words.
     pub(super) fn explain_wait(&self, key: Key) -> String {
-        let waits = self
-            .operations
-            .iter()
-            .find(|(_, running)| running.waiters.contains(&key));
+        let waits = self.operations.iter().find(|(_, running)| running.waiters.contains(&key));
         match (waits, self.requests.get(&key)) {
             (Some((id, _)), _) => self.explain_operation(*id),
             (None, Some(request)) => request.waits_for.clone(),
@@ -690,19 +611,10 @@ impl Cluster {
 
     fn explain_operation(&self, id: VersionId) -> String {
         let running = &self.operations[&id];
-        let mut busy: Vec<&str> = running
-            .works
-            .iter()
-            .flat_map(|work| work.tasks.keys())
-            .map(|w| w.as_str())
-            .collect();
+        let mut busy: Vec<&str> = running.works.iter().flat_map(|work| work.tasks.keys()).map(|w| w.as_str()).collect();
         busy.sort_unstable();
         busy.dedup();
-        let by = if busy.is_empty() {
-            "copies".to_string()
-        } else {
-            busy.join(", ")
-        };
+        let by = if busy.is_empty() { "copies".to_string() } else { busy.join(", ") };
         let (operation, name) = (running.operation, &running.array_name);
         format!(
             "result of {operation} on '{name}' ({} of {} segments done, waiting for {by})",
@@ -723,10 +635,7 @@ impl Cluster {
             }
         }
         for id in abandoned {
-            let text = format!(
-                "the deadline of its request passed: {}",
-                self.explain_operation(id)
-            );
+            let text = format!("the deadline of its request passed: {}", self.explain_operation(id));
             self.end_operation(id, Err(WireError::new(ErrorCode::DeadlineExceeded, text)));
         }
     }

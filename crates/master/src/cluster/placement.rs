@@ -35,10 +35,7 @@ pub fn place(segment_bytes: &[u64], copies: usize, candidates: &[Candidate]) -> 
         let first = (key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33) as usize % loads.len();
         loads.rotate_left(first);
     }
-    segment_bytes
-        .iter()
-        .map(|bytes| place_one(*bytes, copies, &mut loads))
-        .collect()
+    segment_bytes.iter().map(|bytes| place_one(*bytes, copies, &mut loads)).collect()
 }
 
 /// What a worker has been given so far.
@@ -53,13 +50,7 @@ struct Load<'a> {
 
 impl<'a> Load<'a> {
     fn new(candidate: &'a Candidate) -> Self {
-        Load {
-            candidate,
-            primaries: 0.0,
-            copies: 0.0,
-            free_bytes: candidate.free_bytes,
-            beside: BTreeMap::new(),
-        }
+        Load { candidate, primaries: 0.0, copies: 0.0, free_bytes: candidate.free_bytes, beside: BTreeMap::new() }
     }
 
     /// Primaries it would have per core.
@@ -78,11 +69,7 @@ fn place_one(bytes: u64, copies: usize, loads: &mut [Load]) -> Vec<WorkerId> {
     while chosen.len() < copies {
         let free = (0..loads.len()).filter(|i| !chosen.contains(i) && loads[*i].free_bytes >= bytes);
         let best = match chosen.first() {
-            None => free.min_by(|a, b| {
-                loads[*a]
-                    .primary_pressure()
-                    .total_cmp(&loads[*b].primary_pressure())
-            }),
+            None => free.min_by(|a, b| loads[*a].primary_pressure().total_cmp(&loads[*b].primary_pressure())),
             Some(primary) => free.min_by(|a, b| replica_order(loads, &chosen, *primary, *a, *b)),
         };
         let Some(best) = best else { break };
@@ -96,10 +83,7 @@ fn place_one(bytes: u64, copies: usize, loads: &mut [Load]) -> Vec<WorkerId> {
         }
         chosen.push(best);
     }
-    chosen
-        .into_iter()
-        .map(|i| loads[i].candidate.worker.clone())
-        .collect()
+    chosen.into_iter().map(|i| loads[i].candidate.worker.clone()).collect()
 }
 
 /// The better place for a replica: another zone, then less full, then more seldom beside this primary.
@@ -108,13 +92,7 @@ fn replica_order(loads: &[Load], chosen: &[usize], primary: usize, a: usize, b: 
         let zone = &loads[i].candidate.zone;
         zone.is_some() && chosen.iter().any(|c| loads[*c].candidate.zone == *zone)
     };
-    let beside = |i: usize| {
-        loads[primary]
-            .beside
-            .get(&loads[i].candidate.worker)
-            .copied()
-            .unwrap_or(0)
-    };
+    let beside = |i: usize| loads[primary].beside.get(&loads[i].candidate.worker).copied().unwrap_or(0);
     same_zone(a)
         .cmp(&same_zone(b))
         .then(loads[a].copy_pressure().total_cmp(&loads[b].copy_pressure()))
@@ -124,25 +102,13 @@ fn replica_order(loads: &[Load], chosen: &[usize], primary: usize, a: usize, b: 
 /// The best worker for one more copy of a segment that `holders` have: the same for every version with this segment
 /// number and these candidates, so that versions of one array stay side by side. Highest random weight of the segment
 /// number and the worker among those with room, other zones first.
-pub fn place_replica(
-    segment: u32,
-    bytes: u64,
-    holders: &[Option<&str>],
-    candidates: &[Candidate],
-) -> Option<WorkerId> {
-    let new_zone =
-        |candidate: &Candidate| candidate.zone.is_none() || !holders.contains(&candidate.zone.as_deref());
-    let with_room = candidates
-        .iter()
-        .filter(|candidate| candidate.free_bytes >= bytes);
+pub fn place_replica(segment: u32, bytes: u64, holders: &[Option<&str>], candidates: &[Candidate]) -> Option<WorkerId> {
+    let new_zone = |candidate: &Candidate| candidate.zone.is_none() || !holders.contains(&candidate.zone.as_deref());
+    let with_room = candidates.iter().filter(|candidate| candidate.free_bytes >= bytes);
     let best = with_room.max_by_key(|candidate| {
         let mut key = candidate.worker.as_str().as_bytes().to_vec();
         key.extend(segment.to_le_bytes());
-        (
-            new_zone(candidate),
-            array::checksum::crc32c(&key),
-            std::cmp::Reverse(candidate.worker.clone()),
-        )
+        (new_zone(candidate), array::checksum::crc32c(&key), std::cmp::Reverse(candidate.worker.clone()))
     });
     best.map(|candidate| candidate.worker.clone())
 }
@@ -152,13 +118,7 @@ mod tests {
     use super::*;
 
     fn worker(id: &str, cores: u32, memory_bytes: u64) -> Candidate {
-        Candidate {
-            worker: id.into(),
-            cores,
-            memory_bytes,
-            free_bytes: memory_bytes,
-            zone: None,
-        }
+        Candidate { worker: id.into(), cores, memory_bytes, free_bytes: memory_bytes, zone: None }
     }
 
     fn count(placed: &[Vec<WorkerId>], id: &str, primary: bool) -> usize {
@@ -173,9 +133,7 @@ mod tests {
     fn never_two_copies_on_one_worker() {
         for workers in 0..6 {
             for copies in 1..5 {
-                let candidates: Vec<_> = (0..workers)
-                    .map(|i| worker(&format!("w{i}"), 2, 1 << 30))
-                    .collect();
+                let candidates: Vec<_> = (0..workers).map(|i| worker(&format!("w{i}"), 2, 1 << 30)).collect();
                 for holders in place(&[1000; 64], copies, &candidates) {
                     let mut distinct = holders.clone();
                     distinct.sort();
@@ -189,20 +147,9 @@ mod tests {
 
     #[test]
     fn shares_follow_cores_and_memory() {
-        let candidates = [
-            worker("a", 1, 1 << 30),
-            worker("b", 3, 1 << 30),
-            worker("c", 4, 2 << 30),
-        ];
+        let candidates = [worker("a", 1, 1 << 30), worker("b", 3, 1 << 30), worker("c", 4, 2 << 30)];
         let placed = place(&[1000; 80], 2, &candidates);
-        assert_eq!(
-            [
-                count(&placed, "a", true),
-                count(&placed, "b", true),
-                count(&placed, "c", true)
-            ],
-            [10, 30, 40]
-        );
+        assert_eq!([count(&placed, "a", true), count(&placed, "b", true), count(&placed, "c", true)], [10, 30, 40]);
         let equal: Vec<_> = ["a", "b", "c", "d"].map(|id| worker(id, 2, 1 << 30)).to_vec();
         let placed = place(&[1000; 64], 2, &equal);
         for id in ["a", "b", "c", "d"] {
@@ -216,11 +163,8 @@ mod tests {
         let candidates: Vec<_> = ["a", "b", "c", "d"].map(|id| worker(id, 2, 1 << 30)).to_vec();
         let placed = place(&[1000; 64], 2, &candidates);
         for primary in ["a", "b", "c", "d"] {
-            let beside: std::collections::BTreeSet<_> = placed
-                .iter()
-                .filter(|h| h[0] == primary.into())
-                .map(|h| h[1].clone())
-                .collect();
+            let beside: std::collections::BTreeSet<_> =
+                placed.iter().filter(|h| h[0] == primary.into()).map(|h| h[1].clone()).collect();
             assert_eq!(beside.len(), 3, "replicas of {primary}: {beside:?}");
         }
     }
@@ -236,9 +180,8 @@ mod tests {
     #[test]
     fn short_arrays_of_different_lengths_spread() {
         let candidates: Vec<_> = ["a", "b", "c"].map(|id| worker(id, 2, 1 << 30)).to_vec();
-        let first: std::collections::BTreeSet<_> = (1..50)
-            .map(|n| place(&[n * 8], 1, &candidates)[0][0].clone())
-            .collect();
+        let first: std::collections::BTreeSet<_> =
+            (1..50).map(|n| place(&[n * 8], 1, &candidates)[0][0].clone()).collect();
         assert_eq!(first.len(), 3);
     }
 
@@ -255,10 +198,7 @@ mod tests {
 
     #[test]
     fn replicas_go_to_other_zones_if_there_are_any() {
-        let in_zone = |id: &str, zone: &str| Candidate {
-            zone: Some(zone.into()),
-            ..worker(id, 2, 1 << 30)
-        };
+        let in_zone = |id: &str, zone: &str| Candidate { zone: Some(zone.into()), ..worker(id, 2, 1 << 30) };
         let candidates = [in_zone("a", "x"), in_zone("b", "x"), in_zone("c", "y")];
         for holders in place(&[1000; 30], 2, &candidates) {
             assert!(holders.contains(&"c".into()), "{holders:?} are in one zone");

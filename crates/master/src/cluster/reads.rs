@@ -27,11 +27,7 @@ impl Cluster {
         if let Some((_, array)) = self.catalog.find(text) {
             return Ok((array.content, Source::Array, array.name.clone()));
         }
-        let Reference {
-            name,
-            version: Some(version),
-        } = Reference::parse(text)
-        else {
+        let Reference { name, version: Some(version) } = Reference::parse(text) else {
             return Err(self.unknown_array(text));
         };
         let Some((_, array)) = self.catalog.find(&name) else {
@@ -41,11 +37,8 @@ impl Cluster {
             (true, _) => Ok((version, Source::Array, name)),
             (_, true) => Ok((version, Source::Result, name)),
             _ => {
-                let there: Vec<String> = [Some(array.content), array.result]
-                    .into_iter()
-                    .flatten()
-                    .map(|v| name::handle(&name, v))
-                    .collect();
+                let there: Vec<String> =
+                    [Some(array.content), array.result].into_iter().flatten().map(|v| name::handle(&name, v)).collect();
                 let text = format!("there is no {text} (any more); there is {}", there.join(" and "));
                 Err(WireError::new(ErrorCode::UnknownVersion, text).array(name))
             }
@@ -61,14 +54,10 @@ impl Cluster {
         }
         let version = self.catalog.version(id).expect("names name versions");
         let wanted = wanted_segments(version, get.range, &name)?;
-        let located: Vec<(SegmentIndex, Vec<WorkerId>)> = wanted
-            .map(|segment| (segment, self.readers(CopyId(id, segment))))
-            .collect();
-        let missing: Vec<SegmentIndex> = located
-            .iter()
-            .filter(|(_, readers)| readers.is_empty())
-            .map(|(s, _)| *s)
-            .collect();
+        let located: Vec<(SegmentIndex, Vec<WorkerId>)> =
+            wanted.map(|segment| (segment, self.readers(CopyId(id, segment)))).collect();
+        let missing: Vec<SegmentIndex> =
+            located.iter().filter(|(_, readers)| readers.is_empty()).map(|(s, _)| *s).collect();
         if !missing.is_empty() {
             return self.wait_for_segments(&name, id, missing);
         }
@@ -77,46 +66,25 @@ impl Cluster {
     }
 
     /// Segments that nobody can give now: wait if they may come back, else tell.
-    fn wait_for_segments(
-        &self,
-        name: &str,
-        id: VersionId,
-        missing: Vec<SegmentIndex>,
-    ) -> Result<Answer, WireError> {
+    fn wait_for_segments(&self, name: &str, id: VersionId, missing: Vec<SegmentIndex>) -> Result<Answer, WireError> {
         if self.hopes() {
-            return Ok(Answer::Park(format!(
-                "copy of {} segments of '{name}'",
-                missing.len()
-            )));
+            return Ok(Answer::Park(format!("copy of {} segments of '{name}'", missing.len())));
         }
         Err(self.segments_lost(name, id, missing))
     }
 
     /// The error for segments that are gone for good, unless a worker brings them back.
     pub(super) fn segments_lost(&self, name: &str, id: VersionId, missing: Vec<SegmentIndex>) -> WireError {
-        let gone: Vec<String> = self
-            .catalog
-            .workers()
-            .filter(|(_, record)| !record.up)
-            .map(|(worker, _)| worker.to_string())
-            .collect();
-        let segments = self
-            .catalog
-            .version(id)
-            .map_or(0, |version| version.segments.len());
+        let gone: Vec<String> =
+            self.catalog.workers().filter(|(_, record)| !record.up).map(|(worker, _)| worker.to_string()).collect();
+        let segments = self.catalog.version(id).map_or(0, |version| version.segments.len());
         let text = format!(
             "every copy of {} of {segments} segments of '{name}' ({}) is gone; workers that are down: {}; the array is whole again if one that holds them comes back",
             missing.len(),
             handle_of(&self.catalog, id),
-            if gone.is_empty() {
-                "none".to_string()
-            } else {
-                gone.join(", ")
-            },
+            if gone.is_empty() { "none".to_string() } else { gone.join(", ") },
         );
-        WireError::new(ErrorCode::SegmentsLost, text)
-            .array(name)
-            .segments(missing)
+        WireError::new(ErrorCode::SegmentsLost, text).array(name).segments(missing)
     }
 
     fn read_plan(
@@ -132,11 +100,7 @@ impl Cluster {
         let number = |worker: &WorkerId| workers.binary_search(worker).expect("it was put there") as u32;
         let version = self.catalog.version(id).expect("it was just resolved");
         let planned = |(segment, readers): &(SegmentIndex, Vec<WorkerId>)| {
-            PlannedRead(
-                *segment,
-                version.segments[*segment as usize].crc32c,
-                readers.iter().map(number).collect(),
-            )
+            PlannedRead(*segment, version.segments[*segment as usize].crc32c, readers.iter().map(number).collect())
         };
         let plan = ReadPlan {
             array_id,
@@ -151,22 +115,13 @@ impl Cluster {
             workers: self.endpoints(&workers),
             segments: located.iter().map(planned).collect(),
         };
-        ReadPlan {
-            pin: self.pin(id),
-            ..plan
-        }
+        ReadPlan { pin: self.pin(id), ..plan }
     }
 
     fn pin(&mut self, version: VersionId) -> u64 {
         let pin = self.next_pin;
         self.next_pin += 1;
-        self.pins.insert(
-            pin,
-            Pin {
-                version,
-                expires: self.now.elapsed + limits::PIN_LEASE,
-            },
-        );
+        self.pins.insert(pin, Pin { version, expires: self.now.elapsed + limits::PIN_LEASE });
         pin
     }
 
@@ -177,10 +132,9 @@ impl Cluster {
                 pin.expires = expires;
                 Ok(Answer::Now(Done {}.into()))
             }
-            None => Err(WireError::new(
-                ErrorCode::UnknownVersion,
-                format!("pin {pin} has expired; plan the read again"),
-            )),
+            None => {
+                Err(WireError::new(ErrorCode::UnknownVersion, format!("pin {pin} has expired; plan the read again")))
+            }
         }
     }
 
@@ -192,12 +146,7 @@ impl Cluster {
 
     pub(super) fn watch_pins(&mut self) {
         let now = self.now.elapsed;
-        let expired: Vec<u64> = self
-            .pins
-            .iter()
-            .filter(|(_, pin)| now >= pin.expires)
-            .map(|(id, _)| *id)
-            .collect();
+        let expired: Vec<u64> = self.pins.iter().filter(|(_, pin)| now >= pin.expires).map(|(id, _)| *id).collect();
         expired.into_iter().for_each(|pin| self.unpin(pin));
     }
 }

@@ -67,10 +67,7 @@ impl Cluster {
             Some(Peer::Worker(worker)) => self.on_worker_message(&worker, message),
             Some(Peer::Heartbeat(worker)) => match &message.body {
                 Body::Heartbeat(heartbeat) => self.on_heartbeat(&worker, heartbeat),
-                other => log::warn!(
-                    "worker {worker} sent {} on its heartbeat connection",
-                    other.kind()
-                ),
+                other => log::warn!("worker {worker} sent {} on its heartbeat connection", other.kind()),
             },
             None => self.on_introduction(conn, message),
         }
@@ -78,13 +75,14 @@ impl Cluster {
 
     /// The first message of a connection.
     fn on_introduction(&mut self, conn: ConnId, message: Message) {
+        if self.catalog.cluster().is_nil() {
+            // A new cluster is being founded: nobody may join it before its id is in the log for good.
+            let error = WireError::new(ErrorCode::Busy, "the master is just starting").retry_after_ms(20);
+            return self.refuse_connection(conn, &message, error);
+        }
         match &message.body {
             Body::Hello(hello) if hello.protocol < limits::PROTOCOL_VERSION => {
-                let text = format!(
-                    "this master speaks protocol {}, not {}",
-                    limits::PROTOCOL_VERSION,
-                    hello.protocol
-                );
+                let text = format!("this master speaks protocol {}, not {}", limits::PROTOCOL_VERSION, hello.protocol);
                 self.refuse_connection(conn, &message, WireError::new(ErrorCode::Unsupported, text));
             }
             Body::Hello(hello) => match hello.role {
@@ -100,10 +98,7 @@ impl Cluster {
             },
             Body::RegisterWorker(_) => self.on_register(conn, message),
             other => {
-                let text = format!(
-                    "{} before HELLO; say HELLO first (level 1 is not served yet)",
-                    other.kind()
-                );
+                let text = format!("{} before HELLO; say HELLO first (level 1 is not served yet)", other.kind());
                 self.refuse_connection(conn, &message, WireError::new(ErrorCode::NotAllowed, text));
             }
         }
@@ -113,9 +108,7 @@ impl Cluster {
         let session = match session {
             Some(session) if !self.has_forgotten(session) => session,
             _ => {
-                let bytes = (self.entropy)().to_le_bytes()[..10]
-                    .try_into()
-                    .expect("ten of sixteen bytes");
+                let bytes = (self.entropy)().to_le_bytes()[..10].try_into().expect("ten of sixteen bytes");
                 uuid::Builder::from_unix_timestamp_millis(self.now.unix_ms, &bytes).into_uuid()
             }
         };
@@ -124,10 +117,7 @@ impl Cluster {
             self.peers.remove(&old);
             self.effects.push(Effect::Close { conn: old });
         }
-        let hello = Hello {
-            session: Some(session),
-            ..self.hello()
-        };
+        let hello = Hello { session: Some(session), ..self.hello() };
         self.send(conn, Message::reply(&message.head, hello));
     }
 
@@ -138,10 +128,7 @@ impl Cluster {
             return false;
         };
         let (seconds, nanos) = made.to_unix();
-        let age_ms = self
-            .now
-            .unix_ms
-            .saturating_sub(seconds * 1000 + u64::from(nanos) / 1_000_000);
+        let age_ms = self.now.unix_ms.saturating_sub(seconds * 1000 + u64::from(nanos) / 1_000_000);
         age_ms > limits::SESSION_IDLE_MAX.as_millis() as u64
             && !self.catalog.remembers(session)
             && !self.sessions.contains_key(&session)
@@ -172,10 +159,8 @@ impl Cluster {
 
     fn on_client_message(&mut self, conn: ConnId, session: SessionId, message: Message) {
         let Some(id) = message.head.id.filter(|id| *id < limits::INTEGER_MAX) else {
-            let error = WireError::new(
-                ErrorCode::Malformed,
-                format!("{} without a number as `id`", message.body.kind()),
-            );
+            let error =
+                WireError::new(ErrorCode::Malformed, format!("{} without a number as `id`", message.body.kind()));
             return self.send(conn, Message::reply(&message.head, error));
         };
         let key = (session, id);
@@ -190,26 +175,13 @@ impl Cluster {
         }
         let pending = self.requests.range((session, 0)..=(session, u64::MAX)).count();
         if self.requests.len() >= PENDING_MAX || pending >= limits::IN_FLIGHT_MAX {
-            let text = format!(
-                "{pending} requests of this session and {} in all are pending",
-                self.requests.len()
-            );
-            return self.reply(
-                key,
-                Body::Error(WireError::new(ErrorCode::Busy, text).retry_after_ms(100)),
-            );
+            let text = format!("{pending} requests of this session and {} in all are pending", self.requests.len());
+            return self.reply(key, Body::Error(WireError::new(ErrorCode::Busy, text).retry_after_ms(100)));
         }
-        let timeout = message
-            .head
-            .timeout_ms
-            .map_or(limits::REQUEST_TIMEOUT_DEFAULT, Duration::from_millis);
+        let timeout = message.head.timeout_ms.map_or(limits::REQUEST_TIMEOUT_DEFAULT, Duration::from_millis);
         let request = InFlight {
             body: message.body,
-            origin: Origin {
-                key,
-                fingerprint,
-                acked_below: message.head.acked_below.unwrap_or(0),
-            },
+            origin: Origin { key, fingerprint, acked_below: message.head.acked_below.unwrap_or(0) },
             received: self.now.elapsed,
             deadline: self.now.elapsed.saturating_add(timeout),
             waits_for: "an answer".to_string(),
@@ -221,26 +193,15 @@ impl Cluster {
 
     /// The answer that a request got before, if it did.
     fn recall(&self, key: Key, fingerprint: u32) -> Result<Option<Body>, WireError> {
-        let reused = || {
-            WireError::new(
-                ErrorCode::IdReused,
-                format!("request {} was used before, for something else", key.1),
-            )
-        };
-        if self
-            .requests
-            .get(&key)
-            .is_some_and(|request| request.origin.fingerprint != fingerprint)
-        {
+        let reused =
+            || WireError::new(ErrorCode::IdReused, format!("request {} was used before, for something else", key.1));
+        if self.requests.get(&key).is_some_and(|request| request.origin.fingerprint != fingerprint) {
             return Err(reused());
         }
         match self.catalog.memory(key.0, key.1) {
             Memory::None => Ok(None),
             Memory::Forgotten => {
-                let text = format!(
-                    "request {} is too old: its outcome is forgotten, and it is not run again",
-                    key.1
-                );
+                let text = format!("request {} is too old: its outcome is forgotten, and it is not run again", key.1);
                 Err(WireError::new(ErrorCode::OutcomeUnknown, text))
             }
             Memory::Outcome(outcome) if outcome.fingerprint != fingerprint => Err(reused()),
@@ -275,9 +236,7 @@ impl Cluster {
 
     fn handle(&mut self, key: Key, body: Body) -> Result<Answer, WireError> {
         if self.stopping.is_some() {
-            return Err(
-                WireError::new(ErrorCode::ShuttingDown, "the cluster is shutting down").retry_after_ms(200),
-            );
+            return Err(WireError::new(ErrorCode::ShuttingDown, "the cluster is shutting down").retry_after_ms(200));
         }
         match body {
             Body::CreateArray(create) => self.on_create_array(key, create),
@@ -301,10 +260,7 @@ impl Cluster {
             Body::ListWorkers(_) => Answer::now(self.list_workers()),
             Body::WaitWorkers(WaitWorkers { count }) => match self.placeable().count() >= count as usize {
                 true => Answer::now(self.list_workers()),
-                false => Ok(Answer::Park(format!(
-                    "{count} workers; {} are alive",
-                    self.placeable().count()
-                ))),
+                false => Ok(Answer::Park(format!("{count} workers; {} are alive", self.placeable().count()))),
             },
             Body::Status(_) => Answer::now(self.cluster_status()),
             Body::ListOperations(_) => Answer::now(self.list_operations()),
@@ -312,14 +268,10 @@ impl Cluster {
             Body::DeleteArray(DeleteArray { array_id }) => self.on_delete_array(key, array_id),
             Body::Shutdown(_) => self.on_shutdown(key),
             Body::Ping(_) => Answer::now(protocol::message::Pong {}),
-            Body::Hello(_) => Err(WireError::new(
-                ErrorCode::NotAllowed,
-                "HELLO a second time on one connection",
-            )),
-            other => Err(WireError::new(
-                ErrorCode::NotAllowed,
-                format!("clients do not send {} to a master", other.kind()),
-            )),
+            Body::Hello(_) => Err(WireError::new(ErrorCode::NotAllowed, "HELLO a second time on one connection")),
+            other => {
+                Err(WireError::new(ErrorCode::NotAllowed, format!("clients do not send {} to a master", other.kind())))
+            }
         }
     }
 
@@ -328,10 +280,7 @@ impl Cluster {
             return Err(self.unknown_array(&name));
         }
         let body = Body::from(Done {});
-        let command = Command::DeleteArray {
-            request: Some(self.outcome(self.origin(key), &body)),
-            name,
-        };
+        let command = Command::DeleteArray { request: Some(self.outcome(self.origin(key), &body)), name };
         self.propose(command, true, Then::Answer { key, body });
         Ok(Answer::Later)
     }
@@ -339,10 +288,7 @@ impl Cluster {
     fn on_shutdown(&mut self, key: Key) -> Result<Answer, WireError> {
         /// How long workers have to hang up before the master ends anyway.
         const GRACE: Duration = Duration::from_secs(2);
-        log::warn!(
-            "[{}] the cluster is shut down by a client",
-            request_name(key.0, key.1)
-        );
+        log::warn!("[{}] the cluster is shut down by a client", request_name(key.0, key.1));
         self.answer(key, Done {}.into());
         self.stopping = Some(self.now.elapsed + GRACE);
         let workers: Vec<WorkerId> = self.members.keys().cloned().collect();
@@ -376,11 +322,7 @@ impl Cluster {
             return;
         };
         if let Body::Error(error) = &body {
-            log::info!(
-                "[{}] {} is refused: {error}",
-                request_name(key.0, key.1),
-                request.body.kind()
-            );
+            log::info!("[{}] {} is refused: {error}", request_name(key.0, key.1), request.body.kind());
         }
         self.reply(key, body);
     }
@@ -395,9 +337,7 @@ impl Cluster {
 
     /// Time that a request still has.
     pub(super) fn deadline_of(&self, key: Key) -> Duration {
-        self.requests
-            .get(&key)
-            .map_or(self.now.elapsed, |request| request.deadline)
+        self.requests.get(&key).map_or(self.now.elapsed, |request| request.deadline)
     }
 
     /// Tries parked requests again.
@@ -409,29 +349,19 @@ impl Cluster {
 
     pub(super) fn watch_requests(&mut self) {
         let now = self.now.elapsed;
-        let late: Vec<Key> = self
-            .requests
-            .iter()
-            .filter(|(_, request)| now >= request.deadline)
-            .map(|(key, _)| *key)
-            .collect();
+        let late: Vec<Key> =
+            self.requests.iter().filter(|(_, request)| now >= request.deadline).map(|(key, _)| *key).collect();
         for key in late {
             let waits_for = self.explain_wait(key);
             let waited = now.saturating_sub(self.requests[&key].received).as_millis();
-            let error = WireError::new(
-                ErrorCode::DeadlineExceeded,
-                format!("no {waits_for} within {waited} ms"),
-            );
+            let error = WireError::new(ErrorCode::DeadlineExceeded, format!("no {waits_for} within {waited} ms"));
             self.give_up_waiting(key);
             self.answer(key, Body::Error(error));
         }
     }
 
     pub(super) fn watch_sessions(&mut self) {
-        let idle_before_ms = self
-            .now
-            .unix_ms
-            .saturating_sub(limits::SESSION_IDLE_MAX.as_millis() as u64);
+        let idle_before_ms = self.now.unix_ms.saturating_sub(limits::SESSION_IDLE_MAX.as_millis() as u64);
         let forgetting = self.now.elapsed.as_secs() % 60 == 0; // looking at all sessions once a minute is enough
         if forgetting && self.proposed.is_empty() && self.catalog.has_idle_sessions(idle_before_ms) {
             self.propose(Command::ForgetSessions { idle_before_ms }, false, Then::Nothing);

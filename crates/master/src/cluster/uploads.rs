@@ -13,7 +13,7 @@ use array::{DType, Grid, LEN_MAX};
 use protocol::message::Body;
 use protocol::message::client::*;
 use protocol::message::worker::{DropCopies, Reserve};
-use protocol::{ArrayId, CopyRecord, ErrorCode, SegmentIndex, VersionId, WireError, WorkerId, limits, name};
+use protocol::{ArrayId, CopyId, CopyRecord, ErrorCode, SegmentIndex, VersionId, WireError, WorkerId, limits, name};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -38,6 +38,8 @@ pub(super) struct Upload {
     grid: Grid,
     /// The workers planned for each segment, the primary first.
     planned: Vec<Vec<WorkerId>>,
+    /// For what each worker was ever asked to keep room.
+    asked: BTreeMap<WorkerId, BTreeSet<SegmentIndex>>,
     planning: Option<Planning>,
     committing: Option<Committing>,
     last_used: Duration,
@@ -79,9 +81,7 @@ impl Cluster {
             return Err(already_exists(&create.array_id));
         }
         if !self.settled() {
-            return Ok(Answer::Park(
-                "report of the workers after the master's start".to_string(),
-            ));
+            return Ok(Answer::Park("report of the workers after the master's start".to_string()));
         }
         if let Some(park) = self.enough_workers(len > 0)? {
             return Ok(park);
@@ -99,6 +99,7 @@ impl Cluster {
             ticket: format!("{:032x}", (self.entropy)()),
             grid,
             planned: vec![Vec::new(); segments as usize],
+            asked: BTreeMap::new(),
             planning: None,
             committing: None,
             last_used: self.now.elapsed,
@@ -116,9 +117,7 @@ impl Cluster {
             return Ok(None);
         }
         if self.hopes() {
-            return Ok(Some(Answer::Park(format!(
-                "{demanded} workers; {there} are alive"
-            ))));
+            return Ok(Some(Answer::Park(format!("{demanded} workers; {there} are alive"))));
         }
         Err(match there {
             0 => WireError::new(
@@ -126,9 +125,8 @@ impl Cluster {
                 "there is no worker; start some: worker --id w1 --master HOST:PORT",
             ),
             _ => {
-                let text = format!(
-                    "at least {demanded} copies are demanded (--min-copies), and {there} workers are alive"
-                );
+                let text =
+                    format!("at least {demanded} copies are demanded (--min-copies), and {there} workers are alive");
                 WireError::new(ErrorCode::InsufficientReplicas, text)
             }
         })
@@ -140,11 +138,7 @@ impl Cluster {
             return Err(unknown_upload(replan.version));
         };
         upload.last_used = now;
-        if let Some(wrong) = replan
-            .segments
-            .iter()
-            .find(|segment| **segment >= upload.grid.segments())
-        {
+        if let Some(wrong) = replan.segments.iter().find(|segment| **segment >= upload.grid.segments()) {
             let text = format!("segment {wrong} of an upload of {}", upload.grid.segments());
             return Err(WireError::new(ErrorCode::OutOfRange, text));
         }
@@ -154,25 +148,14 @@ impl Cluster {
         if let Some(park) = self.enough_workers(true)? {
             return Ok(park);
         }
-        self.plan(
-            replan.version,
-            key,
-            replan.segments,
-            replan.avoid.into_iter().collect(),
-        );
+        self.plan(replan.version, key, replan.segments, replan.avoid.into_iter().collect());
         Ok(Answer::Later)
     }
 
     /// Chooses workers for segments and asks them to keep room.
     fn plan(&mut self, version: VersionId, key: Key, segments: Vec<SegmentIndex>, avoid: BTreeSet<WorkerId>) {
-        let planning = Planning {
-            key,
-            segments: segments.clone(),
-            asked: BTreeSet::new(),
-            avoid,
-            rounds: 0,
-            last_refusal: None,
-        };
+        let planning =
+            Planning { key, segments: segments.clone(), asked: BTreeSet::new(), avoid, rounds: 0, last_refusal: None };
         if let Some(upload) = self.uploads.get_mut(&version) {
             upload.planning = Some(planning);
         }
@@ -184,10 +167,7 @@ impl Cluster {
             return;
         };
         let Some(planning) = &upload.planning else { return };
-        let bytes: Vec<u64> = segments
-            .iter()
-            .map(|segment| upload.segment_bytes(*segment))
-            .collect();
+        let bytes: Vec<u64> = segments.iter().map(|segment| upload.segment_bytes(*segment)).collect();
         let avoid: Vec<WorkerId> = planning.avoid.iter().cloned().collect();
         let mut candidates = self.candidates(&avoid);
         if candidates.is_empty() {
@@ -196,9 +176,7 @@ impl Cluster {
         let placed = place(&bytes, self.config.replication as usize, &candidates);
         let mut asks: BTreeMap<WorkerId, Vec<(SegmentIndex, u64)>> = BTreeMap::new();
         for ((segment, bytes), workers) in segments.iter().zip(&bytes).zip(&placed) {
-            workers
-                .iter()
-                .for_each(|worker| asks.entry(worker.clone()).or_default().push((*segment, *bytes)));
+            workers.iter().for_each(|worker| asks.entry(worker.clone()).or_default().push((*segment, *bytes)));
         }
         let Some(upload) = self.uploads.get_mut(&version) else {
             return;
@@ -211,19 +189,14 @@ impl Cluster {
             planning.rounds += 1;
             planning.asked.extend(asks.keys().cloned());
         }
+        for (worker, segments) in &asks {
+            upload.asked.entry(worker.clone()).or_default().extend(segments.iter().map(|(segment, _)| *segment));
+        }
         for (worker, segments) in asks {
             if let Some(member) = self.members.get_mut(&worker) {
                 member.promised += segments.iter().map(|(_, bytes)| bytes).sum::<u64>();
             }
-            self.call_reserve(
-                &worker,
-                Reserve {
-                    version,
-                    ticket: ticket.clone(),
-                    dtype,
-                    segments,
-                },
-            );
+            self.call_reserve(&worker, Reserve { version, ticket: ticket.clone(), dtype, segments });
         }
         self.finish_plan(version);
     }
@@ -231,13 +204,7 @@ impl Cluster {
     /// A worker keeps room for an upload, or refuses.
     pub(super) fn on_reserved(&mut self, worker: &WorkerId, version: VersionId, refusal: Option<WireError>) {
         let Some(upload) = self.uploads.get_mut(&version) else {
-            return self.tell(
-                worker,
-                DropCopies {
-                    versions: vec![version],
-                    copies: vec![],
-                },
-            );
+            return self.tell(worker, DropCopies { versions: vec![version], copies: vec![] });
         };
         let Some(planning) = &mut upload.planning else {
             return;
@@ -257,18 +224,9 @@ impl Cluster {
 
     /// A worker that may have been asked to keep room is gone.
     pub(super) fn on_reservers_down(&mut self, worker: &WorkerId) {
-        let asked = |upload: &Upload| {
-            upload
-                .planning
-                .as_ref()
-                .is_some_and(|planning| planning.asked.contains(worker))
-        };
-        let versions: Vec<VersionId> = self
-            .uploads
-            .iter()
-            .filter(|(_, upload)| asked(upload))
-            .map(|(id, _)| *id)
-            .collect();
+        let asked = |upload: &Upload| upload.planning.as_ref().is_some_and(|planning| planning.asked.contains(worker));
+        let versions: Vec<VersionId> =
+            self.uploads.iter().filter(|(_, upload)| asked(upload)).map(|(id, _)| *id).collect();
         for version in versions {
             let gone = WireError::new(ErrorCode::NoWorkers, format!("worker {worker} went down"));
             self.on_reserved(worker, version, Some(gone));
@@ -277,22 +235,16 @@ impl Cluster {
 
     /// When all workers have answered: tells the client, or plans anew what found no room.
     fn finish_plan(&mut self, version: VersionId) {
-        let Some(upload) = self.uploads.get(&version) else {
-            return;
-        };
-        let Some(planning) = upload
-            .planning
-            .as_ref()
-            .filter(|planning| planning.asked.is_empty())
-        else {
-            return;
-        };
-        let homeless: Vec<SegmentIndex> = planning
-            .segments
-            .iter()
-            .filter(|segment| upload.planned[**segment as usize].is_empty())
-            .copied()
-            .collect();
+        let members = &self.members;
+        let Some(upload) = self.uploads.get_mut(&version) else { return };
+        let Some(planning) = upload.planning.as_ref().filter(|planning| planning.asked.is_empty()) else { return };
+        for segment in &planning.segments {
+            // Some may have gone down after they had answered.
+            upload.planned[*segment as usize].retain(|worker| members.contains_key(worker));
+        }
+        let Some((upload, planning)) = self.uploads.get(&version).and_then(|u| Some((u, u.planning.as_ref()?))) else { return };
+        let homeless: Vec<SegmentIndex> =
+            planning.segments.iter().filter(|segment| upload.planned[**segment as usize].is_empty()).copied().collect();
         let (key, rounds) = (planning.key, planning.rounds);
         if !homeless.is_empty() && rounds < ROUNDS_MAX {
             return self.ask_for_room(version, &homeless);
@@ -320,35 +272,22 @@ impl Cluster {
             upload.name,
             protocol::size::format_size(needed),
             self.config.replication,
-            if free.is_empty() {
-                "no worker is alive".to_string()
-            } else {
-                free.join(", ")
-            },
+            if free.is_empty() { "no worker is alive".to_string() } else { free.join(", ") },
             planning
                 .last_refusal
                 .as_ref()
-                .map_or(String::new(), |error| format!(
-                    " (the last refusal: {})",
-                    error.message
-                )),
+                .map_or(String::new(), |error| format!(" (the last refusal: {})", error.message)),
         );
         WireError::new(ErrorCode::InsufficientMemory, text).array(upload.name.clone())
     }
 
     fn write_plan(&self, version: VersionId, upload: &Upload, segments: &[SegmentIndex]) -> WritePlan {
-        let mut workers: Vec<WorkerId> = segments
-            .iter()
-            .flat_map(|s| upload.planned[*s as usize].clone())
-            .collect();
+        let mut workers: Vec<WorkerId> = segments.iter().flat_map(|s| upload.planned[*s as usize].clone()).collect();
         workers.sort();
         workers.dedup();
         let number = |worker: &WorkerId| workers.binary_search(worker).expect("it was put there") as u32;
         let planned = |segment: &SegmentIndex| {
-            PlannedWrite(
-                *segment,
-                upload.planned[*segment as usize].iter().map(number).collect(),
-            )
+            PlannedWrite(*segment, upload.planned[*segment as usize].iter().map(number).collect())
         };
         WritePlan {
             version,
@@ -370,10 +309,7 @@ impl Cluster {
         }
         let mut segments = commit.segments;
         segments.sort_by_key(|WrittenSegment(segment, ..)| *segment);
-        let stated: Vec<SegmentIndex> = segments
-            .iter()
-            .map(|WrittenSegment(segment, ..)| *segment)
-            .collect();
+        let stated: Vec<SegmentIndex> = segments.iter().map(|WrittenSegment(segment, ..)| *segment).collect();
         if stated != (0..upload.grid.segments()).collect::<Vec<_>>() {
             let text = format!(
                 "a commit states each of the {} segments once; this one states {}",
@@ -382,26 +318,15 @@ impl Cluster {
             );
             return Err(WireError::new(ErrorCode::Malformed, text));
         }
-        upload.committing = Some(Committing {
-            key,
-            segments,
-            reports_until: now + REPORT_PATIENCE,
-            proposed: false,
-        });
+        upload.committing = Some(Committing { key, segments, reports_until: now + REPORT_PATIENCE, proposed: false });
         self.advance_upload(commit.version);
         Ok(Answer::Later)
     }
 
     pub(super) fn advance_uploads(&mut self) {
-        let committing: Vec<VersionId> = self
-            .uploads
-            .iter()
-            .filter(|(_, upload)| upload.committing.is_some())
-            .map(|(id, _)| *id)
-            .collect();
-        committing
-            .into_iter()
-            .for_each(|version| self.advance_upload(version));
+        let committing: Vec<VersionId> =
+            self.uploads.iter().filter(|(_, upload)| upload.committing.is_some()).map(|(id, _)| *id).collect();
+        committing.into_iter().for_each(|version| self.advance_upload(version));
     }
 
     /// Commits an upload if every segment has its copies; else sees to it that it gets them.
@@ -409,11 +334,7 @@ impl Cluster {
         let Some(upload) = self.uploads.get(&version) else {
             return;
         };
-        let Some(committing) = upload
-            .committing
-            .as_ref()
-            .filter(|committing| !committing.proposed)
-        else {
+        let Some(committing) = upload.committing.as_ref().filter(|committing| !committing.proposed) else {
             return;
         };
         let (key, dtype) = (committing.key, upload.dtype);
@@ -425,10 +346,8 @@ impl Cluster {
             let upload = &self.uploads[&version];
             let copy = CopyRecord(version, segment, crc32c, upload.segment_bytes(segment));
             let have = self.live_holders(copy.id(), crc32c, &upload.planned[segment as usize]);
-            let unreported = |worker: &WorkerId| {
-                self.live(worker)
-                    .is_some_and(|member| member.holds(copy.id()).is_none())
-            };
+            let unreported =
+                |worker: &WorkerId| self.live(worker).is_some_and(|member| member.holds(copy.id()).is_none());
             if reports_pending && have.len() < required && acknowledged.iter().any(unreported) {
                 waiting = true;
             } else if have.is_empty() {
@@ -450,14 +369,8 @@ impl Cluster {
             return;
         };
         upload.committing = None;
-        let text = format!(
-            "{} segments of the upload of '{}' are nowhere (any more)",
-            missing.len(),
-            upload.name
-        );
-        let error = WireError::new(ErrorCode::SegmentsMissing, text)
-            .array(upload.name.clone())
-            .segments(missing);
+        let text = format!("{} segments of the upload of '{}' are nowhere (any more)", missing.len(), upload.name);
+        let error = WireError::new(ErrorCode::SegmentsMissing, text).array(upload.name.clone()).segments(missing);
         self.answer(key, Body::Error(error));
     }
 
@@ -484,42 +397,42 @@ impl Cluster {
             replace: upload.replace,
             segments,
         };
-        if let Some(committing) = self
-            .uploads
-            .get_mut(&version)
-            .and_then(|upload| upload.committing.as_mut())
-        {
+        if let Some(committing) = self.uploads.get_mut(&version).and_then(|upload| upload.committing.as_mut()) {
             committing.proposed = true;
         }
         self.propose(command, true, Then::UploadCommitted { version, key, body });
     }
 
+    /// An upload is in the catalog: room that was kept for it and not used is given back.
+    pub(super) fn end_upload(&mut self, version: VersionId) {
+        let Some(upload) = self.uploads.remove(&version) else { return };
+        for (worker, segments) in upload.asked {
+            let Some(member) = self.members.get(&worker) else { continue };
+            let unused = segments.into_iter().map(|segment| CopyId(version, segment));
+            let unused: Vec<CopyId> = unused.filter(|copy| member.holds(*copy).is_none()).collect();
+            if !unused.is_empty() {
+                self.tell(&worker, DropCopies { versions: vec![], copies: unused });
+            }
+        }
+    }
+
     /// Gives up an upload; what is staged is dropped.
     pub(super) fn abandon(&mut self, version: VersionId) {
-        let proposed = |upload: &Upload| {
-            upload
-                .committing
-                .as_ref()
-                .is_some_and(|committing| committing.proposed)
-        };
+        let proposed = |upload: &Upload| upload.committing.as_ref().is_some_and(|committing| committing.proposed);
         if !self.uploads.get(&version).is_some_and(|upload| !proposed(upload)) {
             return;
         }
         let Some(upload) = self.uploads.remove(&version) else {
             return;
         };
-        let waiting = [
-            upload.planning.map(|planning| planning.key),
-            upload.committing.map(|committing| committing.key),
-        ];
+        let waiting =
+            [upload.planning.map(|planning| planning.key), upload.committing.map(|committing| committing.key)];
         for key in waiting.into_iter().flatten() {
             self.answer(key, Body::Error(unknown_upload(version)));
         }
         // All workers: some may keep room for it without having a copy yet.
         let workers: Vec<WorkerId> = self.members.keys().cloned().collect();
-        workers
-            .iter()
-            .for_each(|worker| self.drop_version(worker, version));
+        workers.iter().for_each(|worker| self.drop_version(worker, version));
     }
 
     pub(super) fn watch_uploads(&mut self) {
@@ -527,12 +440,7 @@ impl Cluster {
         let idle = |upload: &Upload| {
             now - upload.last_used >= IDLE_MAX && upload.planning.is_none() && upload.committing.is_none()
         };
-        let idle: Vec<VersionId> = self
-            .uploads
-            .iter()
-            .filter(|(_, upload)| idle(upload))
-            .map(|(id, _)| *id)
-            .collect();
+        let idle: Vec<VersionId> = self.uploads.iter().filter(|(_, upload)| idle(upload)).map(|(id, _)| *id).collect();
         for version in idle {
             log::info!(
                 "upload {version} of '{}' is given up: nothing happened for {IDLE_MAX:?}",
@@ -545,18 +453,10 @@ impl Cluster {
     /// The client of a request about an upload does not wait any more.
     pub(super) fn give_up_upload_request(&mut self, key: Key) {
         for upload in self.uploads.values_mut() {
-            if upload
-                .planning
-                .as_ref()
-                .is_some_and(|planning| planning.key == key)
-            {
+            if upload.planning.as_ref().is_some_and(|planning| planning.key == key) {
                 upload.planning = None;
             }
-            if upload
-                .committing
-                .as_ref()
-                .is_some_and(|committing| committing.key == key && !committing.proposed)
-            {
+            if upload.committing.as_ref().is_some_and(|committing| committing.key == key && !committing.proposed) {
                 upload.committing = None;
             }
         }
@@ -577,28 +477,17 @@ fn unknown_upload(version: VersionId) -> WireError {
 
 /// The number of elements, if the array can exist.
 fn checked_length(create: &CreateArray) -> Result<u64, WireError> {
-    let too_large =
-        |text: String| Err(WireError::new(ErrorCode::TooLarge, text).array(create.array_id.clone()));
+    let too_large = |text: String| Err(WireError::new(ErrorCode::TooLarge, text).array(create.array_id.clone()));
     if create.shape.len() > limits::DIMENSIONS_MAX {
-        return too_large(format!(
-            "{} dimensions; the limit is {}",
-            create.shape.len(),
-            limits::DIMENSIONS_MAX
-        ));
+        return too_large(format!("{} dimensions; the limit is {}", create.shape.len(), limits::DIMENSIONS_MAX));
     }
     // A side of length 0 makes the array empty, however long the others are.
     let product = match create.shape.contains(&0) {
         true => Some(0),
-        false => create
-            .shape
-            .iter()
-            .try_fold(1u64, |product, side| product.checked_mul(*side)),
+        false => create.shape.iter().try_fold(1u64, |product, side| product.checked_mul(*side)),
     };
     match product {
         Some(len) if len <= LEN_MAX => Ok(len),
-        _ => too_large(format!(
-            "shape {:?} has more elements than an array may have, {LEN_MAX}",
-            create.shape
-        )),
+        _ => too_large(format!("shape {:?} has more elements than an array may have, {LEN_MAX}", create.shape)),
     }
 }

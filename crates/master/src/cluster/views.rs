@@ -8,18 +8,13 @@ use std::collections::BTreeMap;
 
 impl Cluster {
     pub(super) fn list_arrays(&self) -> Arrays {
-        Arrays {
-            arrays: self.catalog.arrays().map(|array| self.summarize(array)).collect(),
-        }
+        Arrays { arrays: self.catalog.arrays().map(|array| self.summarize(array)).collect() }
     }
 
     fn summarize(&self, array: &Array) -> ArraySummary {
         let version = self.catalog.version(array.content).expect("names name versions");
         let live = |segment: usize| self.readers(CopyId(array.content, segment as SegmentIndex)).len() as u32;
-        let copies = (0..version.segments.len())
-            .map(live)
-            .min()
-            .unwrap_or(version.replication);
+        let copies = (0..version.segments.len()).map(live).min().unwrap_or(version.replication);
         let state = match copies {
             0 if self.hopes() => ArrayState::Waiting,
             0 => ArrayState::Lost,
@@ -45,9 +40,7 @@ impl Cluster {
             return Err(self.unknown_array(array_id));
         };
         let content = self.describe_version(array.content, Source::Array);
-        let result = array
-            .result
-            .map(|result| self.describe_version(result, Source::Result));
+        let result = array.result.map(|result| self.describe_version(result, Source::Result));
         Ok(ArrayInfo {
             summary: self.summarize(array),
             versions: [Some(content), result].into_iter().flatten().collect(),
@@ -79,29 +72,16 @@ impl Cluster {
     pub(super) fn list_workers(&self) -> Workers {
         let mut primaries: BTreeMap<&WorkerId, u64> = BTreeMap::new();
         for (_, version) in self.catalog.versions() {
-            for primary in version
-                .segments
-                .iter()
-                .filter_map(|segment| segment.holders.first())
-            {
+            for primary in version.segments.iter().filter_map(|segment| segment.holders.first()) {
                 *primaries.entry(primary).or_default() += 1;
             }
         }
-        let known = self
-            .catalog
-            .workers()
-            .map(|(worker, record)| (worker, record.incarnation));
-        let registering = self
-            .members
-            .iter()
-            .map(|(worker, member)| (worker, member.hello.incarnation));
+        let known = self.catalog.workers().map(|(worker, record)| (worker, record.incarnation));
+        let registering = self.members.iter().map(|(worker, member)| (worker, member.hello.incarnation));
         let workers: BTreeMap<&WorkerId, u64> = known.chain(registering).collect();
-        let info = |(worker, incarnation)| {
-            self.worker_info(worker, incarnation, primaries.get(worker).copied().unwrap_or(0))
-        };
-        Workers {
-            workers: workers.into_iter().map(info).collect(),
-        }
+        let info =
+            |(worker, incarnation)| self.worker_info(worker, incarnation, primaries.get(worker).copied().unwrap_or(0));
+        Workers { workers: workers.into_iter().map(info).collect() }
     }
 
     fn worker_info(&self, worker: &WorkerId, incarnation: u64, primaries: u64) -> WorkerInfo {
@@ -129,11 +109,7 @@ impl Cluster {
 
     pub(super) fn cluster_status(&self) -> ClusterStatus {
         let suspect = self.members.values().filter(|member| member.suspect).count() as u32;
-        let alive = self
-            .members
-            .values()
-            .filter(|member| member.up && !member.suspect)
-            .count() as u32;
+        let alive = self.members.values().filter(|member| member.up && !member.suspect).count() as u32;
         let (mut under_replicated, mut waiting, mut lost, mut segments) = (0, 0, 0, 0);
         for (id, version) in self.catalog.versions() {
             segments += version.segments.len() as u64;
@@ -152,11 +128,8 @@ impl Cluster {
             uptime_ms: (self.now.elapsed - self.started).as_millis() as u64,
             workers_alive: alive,
             workers_suspect: suspect,
-            workers_down: self
-                .catalog
-                .workers()
-                .filter(|(worker, _)| !self.members.contains_key(*worker))
-                .count() as u32,
+            workers_down: self.catalog.workers().filter(|(worker, _)| !self.members.contains_key(*worker)).count()
+                as u32,
             arrays: self.catalog.array_count() as u64,
             segments,
             under_replicated,
@@ -166,11 +139,7 @@ impl Cluster {
             uploads: self.uploads.len() as u64,
             transfers: self.transfers.len() as u64,
             replication: self.config.replication,
-            memory_bytes: self
-                .members
-                .values()
-                .map(|member| member.hello.memory_bytes)
-                .sum(),
+            memory_bytes: self.members.values().map(|member| member.hello.memory_bytes).sum(),
             memory_used_bytes: self.members.values().map(|member| member.memory_used).sum(),
             data_dir: self.config.data_dir.clone(),
             log_index: self.catalog.index(),
@@ -192,20 +161,13 @@ impl Cluster {
             running_ms: (now - running.started).as_millis() as u64,
             left_ms: running.deadline.saturating_sub(now).as_millis() as u64,
         };
-        Operations {
-            operations: self.operations.iter().map(info).collect(),
-        }
+        Operations { operations: self.operations.iter().map(info).collect() }
     }
 
     pub(super) fn list_incidents(&self) -> Incidents {
-        let open: BTreeMap<u64, &Incident> = self
-            .incidents
-            .iter()
-            .map(|open| (open.incident.id, &open.incident))
-            .collect();
+        let open: BTreeMap<u64, &Incident> =
+            self.incidents.iter().map(|open| (open.incident.id, &open.incident)).collect();
         let newest = |incident: &Incident| open.get(&incident.id).map_or(incident, |open| open).clone();
-        Incidents {
-            incidents: self.catalog.incidents().map(newest).collect(),
-        }
+        Incidents { incidents: self.catalog.incidents().map(newest).collect() }
     }
 }

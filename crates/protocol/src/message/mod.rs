@@ -222,10 +222,7 @@ pub struct Head {
 impl Message {
     /// A message without an id.
     pub fn new(body: impl Into<Body>) -> Message {
-        Message {
-            head: Head::default(),
-            body: body.into(),
-        }
+        Message { head: Head::default(), body: body.into() }
     }
 
     /// A request with a number.
@@ -298,10 +295,7 @@ impl<'de> Deserialize<'de> for PayloadKind {
         let name = std::borrow::Cow::<str>::deserialize(deserializer)?;
         match &*name {
             "json" => Ok(PayloadKind::Json),
-            name => name
-                .parse()
-                .map(PayloadKind::Elements)
-                .map_err(serde::de::Error::custom),
+            name => name.parse().map(PayloadKind::Elements).map_err(serde::de::Error::custom),
         }
     }
 }

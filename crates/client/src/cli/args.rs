@@ -1,0 +1,354 @@
+//! What can be typed.
+
+use crate::format::Format;
+use array::DType;
+use clap::{Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+use std::time::Duration;
+
+const EXAMPLES: &str = "\
+Examples:
+  client create-double prices 10000000      ten million random doubles, called `prices`
+  client apply prices example1              compute; the array stays as it is
+  client get prices                         the newest result, shortened
+  client get prices --out result.npy        all of it, into a file
+  client get prices --array --range 0:10    the first ten elements of the array itself
+  client create m matrix.npy                from a file: .npy, .csv, .json; or from standard input
+  client apply m example1 --into n          keep the result under a name of its own
+  client workers                            who is there, and who holds what
+  client recovery                           what went wrong, and how it was mended
+
+With --json every command prints one JSON object on standard output; an error is one JSON object on
+standard error. NaN and infinities are written NaN, Infinity, -Infinity, as Python's json does.
+
+Exit codes:
+  0    done
+  1    the cluster refused, or something here failed
+  2    the command line is wrong
+  3    no master could be reached
+  4    the deadline passed (--timeout)
+  5    data is lost: segments without any copy left
+  130  interrupted (Ctrl-C)";
+
+/// Keeps arrays in the memory of many machines, and computes on them.
+#[derive(Debug, Parser)]
+#[command(name = "client", version, after_long_help = EXAMPLES, after_help = "More, with examples and exit codes: --help")]
+pub struct Args {
+    /// Where the master is; several are separated by commas
+    #[arg(long, global = true, value_name = "HOST:PORT", env = "DARRAY_MASTER", default_value = "127.0.0.1:5000")]
+    pub master: String,
+
+    /// Print one JSON object instead of text
+    #[arg(long, global = true)]
+    pub json: bool,
+
+    /// Give up after so many seconds; until then failures of master and workers are waited out
+    #[arg(long, global = true, value_name = "SECONDS", default_value = "120", value_parser = seconds)]
+    pub timeout: Duration,
+
+    /// Which level of the protocol to speak
+    #[arg(long, global = true, value_enum, default_value_t = Level::Auto)]
+    pub level: Level,
+
+    /// Say on standard error what is sent and received
+    #[arg(long, short, global = true)]
+    pub verbose: bool,
+
+    /// What to do
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// The levels of the protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Level {
+    /// Level 2
+    Auto,
+    /// The original system's protocol (not yet)
+    #[value(name = "1")]
+    One,
+    /// Long-lived connections, binary data
+    #[value(name = "2")]
+    Two,
+}
+
+/// What can be done.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Store random int32 numbers from 1 to 1000
+    CreateInt(CreateRandom),
+    /// Store random float64 numbers from 1 to 100
+    CreateDouble(CreateRandom),
+    /// Store an array from a file or standard input
+    Create(CreateFile),
+    /// Apply an operation to an array; its result is a new version
+    Apply(Apply),
+    /// Read an array's newest result, or the array itself
+    Get(Get),
+    /// List the arrays
+    List,
+    /// Show an array's segments, and who holds them
+    Info {
+        /// The array
+        name: String,
+    },
+    /// List the workers
+    Workers,
+    /// Wait until so many workers are alive
+    Wait {
+        /// How many
+        #[arg(long, value_name = "N")]
+        workers: u32,
+    },
+    /// Show how the cluster is
+    Status,
+    /// List the running operations, wait for one, or cancel one
+    Operations {
+        /// Instead of listing
+        #[command(subcommand)]
+        command: Option<OperationsCommand>,
+    },
+    /// Show what went wrong, and how it was mended
+    Recovery,
+    /// Delete an array
+    Delete {
+        /// The array
+        name: String,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+    },
+    /// End the workers and the master; what is only in memory is gone
+    Shutdown {
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+    },
+    /// Print a script that teaches a shell to complete this command line
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Arguments of `create-int` and `create-double`.
+#[derive(Debug, clap::Args)]
+pub struct CreateRandom {
+    /// What to call it
+    pub name: String,
+    /// How many elements
+    #[arg(value_parser = clap::value_parser!(u64).range(..=array::LEN_MAX))]
+    pub size: u64,
+    /// The same seed gives the same numbers; a random one is chosen, and printed, without it
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Take the place of an array of that name
+    #[arg(long)]
+    pub replace: bool,
+}
+
+/// Arguments of `create`.
+#[derive(Debug, clap::Args)]
+pub struct CreateFile {
+    /// What to call it
+    pub name: String,
+    /// The file; - is standard input
+    #[arg(default_value = "-")]
+    pub file: PathBuf,
+    /// The file's format; without it the file's name or content decides
+    #[arg(long, value_enum)]
+    pub format: Option<FileFormat>,
+    /// What the elements shall be: a NumPy name, int (int32) or double (float64); without it the numbers decide
+    #[arg(long, value_name = "DTYPE")]
+    pub dtype: Option<DType>,
+    /// Take the place of an array of that name
+    #[arg(long)]
+    pub replace: bool,
+}
+
+/// A file format by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FileFormat {
+    /// NumPy's own
+    Npy,
+    /// Numbers in lines
+    Csv,
+    /// Nested lists of numbers
+    Json,
+}
+
+impl From<FileFormat> for Format {
+    fn from(format: FileFormat) -> Format {
+        match format {
+            FileFormat::Npy => Format::Npy,
+            FileFormat::Csv => Format::Csv,
+            FileFormat::Json => Format::Json,
+        }
+    }
+}
+
+/// Arguments of `apply`.
+#[derive(Debug, clap::Args)]
+pub struct Apply {
+    /// The array by name, or one version by handle (NAME@vN)
+    pub name: String,
+    /// The operation: example1 (float64), example2 (int32)
+    pub operation: String,
+    /// Make the result an array of this name
+    #[arg(long, value_name = "NEW")]
+    pub into: Option<String>,
+    /// Let --into take the place of an array of that name
+    #[arg(long, requires = "into")]
+    pub replace: bool,
+    /// Do not wait for the result; `operations wait ID` does
+    #[arg(long)]
+    pub no_wait: bool,
+}
+
+/// Arguments of `get`.
+#[derive(Debug, clap::Args)]
+pub struct Get {
+    /// The array by name, or one version by handle (NAME@vN)
+    pub name: String,
+    /// The array itself, even if there is a result
+    #[arg(long)]
+    pub array: bool,
+    /// Elements A to B-1, counted from 0 in C order; A or B may be left out
+    #[arg(long, value_name = "A:B", value_parser = parse_range)]
+    pub range: Option<(Option<u64>, Option<u64>)>,
+    /// Write everything into this file instead: .npy, .csv or .json
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
+/// What can be done with operations.
+#[derive(Debug, Subcommand)]
+pub enum OperationsCommand {
+    /// Wait until an operation is complete; Ctrl-C cancels it
+    Wait {
+        /// Its number
+        id: u64,
+    },
+    /// Stop an operation
+    Cancel {
+        /// Its number
+        id: u64,
+    },
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let refuse = || format!("'{text}' is not a number of seconds above 0");
+    let seconds: f64 = text.parse().map_err(|_| refuse())?;
+    Duration::try_from_secs_f64(seconds).ok().filter(|timeout| !timeout.is_zero()).ok_or_else(refuse)
+}
+
+fn parse_range(text: &str) -> Result<(Option<u64>, Option<u64>), String> {
+    let refuse = |why: &str| format!("'{text}' is not a range: {why}; write A:B, for instance 0:10");
+    let (from, to) = text.split_once(':').ok_or_else(|| refuse("there is no colon"))?;
+    let bound = |side: &str| match side.trim() {
+        "" => Ok(None),
+        side => side.parse().map(Some).map_err(|_| refuse("its ends are whole numbers from 0")),
+    };
+    match (bound(from)?, bound(to)?) {
+        (Some(from), Some(to)) if from > to => Err(refuse("it ends before it begins")),
+        range => Ok(range),
+    }
+}
+
+/// Whether this is the original's `client HOST PORT`; gives the address.
+pub fn positional_form(typed: &[String]) -> Option<String> {
+    let [host, port] = typed else { return None };
+    let port: u16 = port.parse().ok()?;
+    let is_command = <Args as clap::CommandFactory>::command().find_subcommand(host).is_some();
+    (!is_command && !host.starts_with('-') && host != "help").then(|| format!("{host}:{port}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn parse(line: &str) -> Result<Args, clap::Error> {
+        Args::try_parse_from(std::iter::once("client").chain(line.split_whitespace()))
+    }
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn every_documented_command_is_understood() {
+        let lines = [
+            "create-int a 10",
+            "create-double a 10 --seed 7 --replace",
+            "create a",
+            "create a - --format csv --dtype double",
+            "create a file.npy --replace",
+            "apply a example1",
+            "apply a example2 --into b --replace --no-wait",
+            "get a",
+            "get a --array --range 1:2 --out a.npy",
+            "list",
+            "info a",
+            "workers",
+            "wait --workers 3",
+            "status",
+            "operations",
+            "operations wait 3",
+            "operations cancel 3",
+            "recovery",
+            "delete a --yes",
+            "shutdown --yes",
+            "completions bash",
+        ];
+        for line in lines {
+            parse(line).unwrap_or_else(|e| panic!("{line}: {e}"));
+            parse(&format!("--master h:1,h:2 --json --timeout 0.5 --level auto --verbose {line}")).unwrap();
+            parse(&format!("{line} --master h:1 --json --timeout 3 --level 2")).unwrap();
+        }
+    }
+
+    #[test]
+    fn mistakes_are_found() {
+        for line in [
+            "create-int a -3",
+            "create-int a 99999999999999999",
+            "create-int a",
+            "apply a",
+            "apply a b --replace",
+            "get a --range 5",
+            "get a --range 5:1",
+            "get a --range x:1",
+            "create a --dtype float",
+            "create a --format xls",
+            "--timeout 0 list",
+            "--timeout -1 list",
+            "--timeout inf list",
+            "--level 3 list",
+            "wait",
+            "nonsense",
+        ] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn values_mean_what_they_say() {
+        let Some(Command::Get(get)) = parse("get a --range :7").unwrap().command else { panic!() };
+        assert_eq!(get.range, Some((None, Some(7))));
+        let Some(Command::Create(create)) = parse("create a").unwrap().command else { panic!() };
+        assert_eq!(create.file, PathBuf::from("-"));
+        assert_eq!(parse("list --timeout 1.5").unwrap().timeout, Duration::from_millis(1500));
+        assert!(parse("").unwrap().command.is_none());
+    }
+
+    #[test]
+    fn the_originals_form_is_told_from_commands() {
+        let form = |line: &str| positional_form(&line.split_whitespace().map(str::to_string).collect::<Vec<_>>());
+        assert_eq!(form("localhost 5000"), Some("localhost:5000".to_string()));
+        for other in ["info 5000", "delete 5000", "localhost", "localhost 99999", "--timeout 5", "help 5"] {
+            assert_eq!(form(other), None, "{other}");
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! How a command can fail, and with which exit code.
+
+use crate::error::Error;
+use protocol::ErrorCode;
+use serde_json::{Map, Value, json};
+use std::fmt;
+use std::io;
+use std::process::ExitCode;
+
+/// Why a command did not do what it should.
+#[derive(Debug)]
+pub enum Failure {
+    /// The cluster, or the way to it.
+    Cluster(Error),
+    /// What was typed.
+    Usage(String),
+    /// A file that could not be read or written, or the numbers in it.
+    File(String),
+    /// Standard output.
+    Output(io::Error),
+}
+
+impl Failure {
+    /// The exit code, as --help documents it.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Failure::Cluster(error) => match error {
+                Error::Unreachable { .. } => 3,
+                _ if error.code() == Some(ErrorCode::DeadlineExceeded) => 4,
+                _ if error.code() == Some(ErrorCode::SegmentsLost) => 5,
+                _ => 1,
+            },
+            Failure::Usage(_) => 2,
+            Failure::File(_) | Failure::Output(_) => 1,
+        }
+    }
+
+    /// Says it on standard error, and gives the exit code. Whoever closed our standard output has seen enough.
+    pub fn report(&self, json: bool) -> ExitCode {
+        if matches!(self, Failure::Output(e) if e.kind() == io::ErrorKind::BrokenPipe) {
+            return ExitCode::SUCCESS;
+        }
+        // There is nobody to tell when standard error is gone too.
+        use std::io::Write;
+        let _ = match json {
+            true => writeln!(io::stderr(), "{}", self.to_json()),
+            false => writeln!(anstream::stderr(), "{ERROR}error:{ERROR:#} {self}"),
+        };
+        ExitCode::from(self.exit_code())
+    }
+
+    /// `{"error": {code, message, retryable, …}}`. The code of a refusal is that of the protocol.
+    pub fn to_json(&self) -> Value {
+        let mut error = Map::new();
+        if let Failure::Cluster(Error::Refused(refusal)) = self
+            && let Ok(Value::Object(fields)) = serde_json::to_value(refusal).map(super::render::json::snake_case)
+        {
+            error = fields;
+        }
+        let retryable = matches!(self, Failure::Cluster(error) if error.is_retryable());
+        error.entry("code").or_insert_with(|| self.code().into());
+        error.entry("message").or_insert_with(|| self.to_string().into());
+        error.entry("retryable").or_insert_with(|| retryable.into());
+        json!({ "error": error })
+    }
+
+    fn code(&self) -> String {
+        match self {
+            Failure::Cluster(error) => match (error.code(), error) {
+                (Some(code), _) => code.to_string(),
+                (None, Error::Unreachable { .. }) => "Unreachable".to_string(),
+                (None, Error::WrongDType { .. }) => "TypeMismatch".to_string(),
+                (None, Error::WrongLength { .. }) => "OutOfRange".to_string(),
+                (None, _) => "Internal".to_string(),
+            },
+            Failure::Usage(_) => "Usage".to_string(),
+            Failure::File(_) => "File".to_string(),
+            Failure::Output(_) => "Output".to_string(),
+        }
+    }
+}
+
+const ERROR: anstyle::Style = anstyle::AnsiColor::Red.on_default().bold();
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Cluster(error) => error.fmt(f),
+            Failure::Usage(text) | Failure::File(text) => f.write_str(text),
+            Failure::Output(e) => write!(f, "writing the answer: {e}"),
+        }
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        Failure::Cluster(error)
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Failure {
+        Failure::Output(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use protocol::WireError;
+
+    #[test]
+    fn exit_codes_are_as_documented() {
+        let refused = |code| Failure::Cluster(Error::Refused(WireError::new(code, "no")));
+        assert_eq!(refused(ErrorCode::UnknownArray).exit_code(), 1);
+        assert_eq!(refused(ErrorCode::DeadlineExceeded).exit_code(), 4);
+        assert_eq!(refused(ErrorCode::SegmentsLost).exit_code(), 5);
+        assert_eq!(Failure::Usage(String::new()).exit_code(), 2);
+        let unreachable = Error::Unreachable { doing: "connecting".into(), why: "refused".into() };
+        assert_eq!(Failure::Cluster(unreachable).exit_code(), 3);
+        let late = Error::DeadlineExceeded { doing: "x".into(), waiting_for: "y".into() };
+        assert_eq!(Failure::Cluster(late).exit_code(), 4);
+    }
+
+    #[test]
+    fn errors_as_json() {
+        let lost = WireError::new(ErrorCode::SegmentsLost, "gone").array("a").segments([3]);
+        let json = Failure::Cluster(Error::Refused(lost)).to_json();
+        let expected = json!({"error": {"code": "SegmentsLost", "message": "gone", "retryable": false, "array": "a", "segments": [3]}});
+        assert_eq!(json, expected);
+        let json = Failure::Usage("no".into()).to_json();
+        assert_eq!(json, json!({"error": {"code": "Usage", "message": "no", "retryable": false}}));
+    }
+}

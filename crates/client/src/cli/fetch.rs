@@ -1,0 +1,209 @@
+//! `get`: shortened for people, complete for files and programs.
+
+use super::Context;
+use super::args::{Command, Get};
+use super::failure::Failure;
+use super::interrupt::on_interrupt;
+use super::progress::Meter;
+use super::render::numpy::{self, Piece};
+use super::store::describe_shape;
+use crate::download::Layout;
+use crate::error::Error;
+use crate::format::{self, Format};
+use protocol::message::client::Source;
+use protocol::size::format_size;
+use protocol::{ErrorCode, Reference, WireError};
+use serde_json::json;
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+/// How often the version behind a name may change while its edges are read, before that is an error: somebody
+/// replaces the array all the time.
+const RESTARTS_MAX: u32 = 100;
+
+/// `get`.
+pub fn get(context: &Context, get: &Get) -> Result<(), Failure> {
+    match (&get.out, context.console.is_json()) {
+        (Some(path), _) => to_file(context, get, path),
+        (None, true) => as_json(context, get),
+        (None, false) => for_people(context, get),
+    }
+}
+
+/// The range that was asked for; its open ends are those of the array.
+fn range(context: &Context, get: &Get) -> Result<Option<Range<u64>>, Failure> {
+    Ok(match get.range {
+        None => None,
+        Some((from, Some(to))) => Some(from.unwrap_or(0)..to),
+        Some((from, None)) => {
+            let layout = context.cluster.describe(&get.name, get.array)?;
+            let len = layout.shape.iter().product();
+            Some(from.unwrap_or(0).min(len)..len)
+        }
+    })
+}
+
+fn read_all(context: &Context, get: &Get) -> Result<(Layout, Vec<u8>), Failure> {
+    let range = range(context, get)?;
+    let mut meter = Meter::bytes(format!("reading {}", get.name));
+    Ok(context.cluster.read_bytes(&get.name, get.array, range, &mut |progress| meter.update(progress))?)
+}
+
+/// The shape of what was read: a range is a row of its elements.
+fn shape_of(get: &Get, layout: &Layout) -> Vec<u64> {
+    match get.range {
+        Some(_) => vec![layout.elements.end - layout.elements.start],
+        None => layout.shape.clone(),
+    }
+}
+
+/// The format of an output file.
+fn format_of(path: &Path) -> Result<Format, Failure> {
+    Format::of_path(path).ok_or_else(|| {
+        Failure::Usage(format!(
+            "--out {}: the ending says what to write; there are .npy, .csv and .json",
+            path.display()
+        ))
+    })
+}
+
+/// What can be wrong about a `get` without a cluster.
+pub fn check(command: &Command) -> Result<(), Failure> {
+    match command {
+        Command::Get(Get { out: Some(path), .. }) => format_of(path).map(|_| ()),
+        _ => Ok(()),
+    }
+}
+
+fn to_file(context: &Context, get: &Get, path: &Path) -> Result<(), Failure> {
+    let format = format_of(path)?;
+    let dimensions = context.cluster.describe(&get.name, get.array)?;
+    format::check_writable(format, dimensions.dtype, if get.range.is_some() { 1 } else { dimensions.shape.len() })
+        .map_err(|e| Failure::File(e.to_string()))?;
+    let (layout, bytes) = read_all(context, get)?;
+    let shape = shape_of(get, &layout);
+    write_file(path, |out| format::write(format, out, layout.dtype, &shape, &bytes))
+        .map_err(|e| Failure::File(format!("{}: {e}", path.display())))?;
+    let answer = json!({
+        "name": layout.name, "handle": layout.handle, "source": layout.source, "dtype": layout.dtype.name(),
+        "shape": shape, "bytes": bytes.len(), "out": path.to_string_lossy(),
+    });
+    context.console.answer(&answer, || {
+        let (what, size) = (describe_shape(&shape), format_size(bytes.len() as u64));
+        format!("{}: {what} of {}, {size}, in {}\n", layout.handle, layout.dtype, path.display())
+    })
+}
+
+/// Writes a file that appears under its name only when it is complete. What is no plain file (a pipe, a device) is
+/// written to as it is.
+fn write_file(path: &Path, content: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+        let mut out = BufWriter::new(File::options().write(true).open(path)?);
+        content(&mut out)?;
+        return out.flush();
+    }
+    // A link stays one: the file behind it is replaced.
+    let path = fs::canonicalize(path).unwrap_or(path.to_path_buf());
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".client-").suffix(".tmp");
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666)); // the umask takes its part away
+    let temporary = builder.tempfile_in(directory)?;
+    let leftover: PathBuf = temporary.path().to_path_buf();
+    let _guard = on_interrupt(move || {
+        let _ = fs::remove_file(leftover); // the program ends either way
+    });
+    let mut out = BufWriter::new(temporary);
+    content(&mut out)?;
+    let temporary = out.into_inner().map_err(io::IntoInnerError::into_error)?;
+    temporary.persist(&path).map_err(|e| e.error)?;
+    Ok(())
+}
+
+/// `{name, handle, source, dtype, shape, data}`, written as it is made, because it can be long.
+fn as_json(context: &Context, get: &Get) -> Result<(), Failure> {
+    let (layout, bytes) = read_all(context, get)?;
+    let shape = shape_of(get, &layout);
+    format::check_writable(Format::Json, layout.dtype, shape.len()).map_err(|e| Failure::File(e.to_string()))?;
+    let mut out = BufWriter::new(io::stdout().lock());
+    let (name, handle, source) = (json!(layout.name), json!(layout.handle), json!(layout.source));
+    write!(out, "{{\"name\":{name},\"handle\":{handle},\"source\":{source},\"dtype\":\"{}\",", layout.dtype)?;
+    if get.range.is_some() {
+        write!(out, "\"range\":[{},{}],", layout.elements.start, layout.elements.end)?;
+    }
+    write!(out, "\"shape\":{},\"data\":", json!(shape))?;
+    let mut one_line = OneLine(&mut out);
+    format::json::write(&mut one_line, layout.dtype, &shape, &bytes)?;
+    out.write_all(b"}\n")?;
+    Ok(out.flush()?)
+}
+
+/// Takes newlines out, so that an object is a line.
+struct OneLine<'a>(&'a mut dyn Write);
+
+impl Write for OneLine<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        for piece in bytes.split(|&byte| byte == b'\n').filter(|piece| !piece.is_empty()) {
+            self.0.write_all(piece)?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+fn for_people(context: &Context, get: &Get) -> Result<(), Failure> {
+    let (layout, shape, pieces) = read_shown(context, get)?;
+    let what = match layout.source {
+        Source::Array => "the array",
+        Source::Result => "a result",
+    };
+    let array = numpy::print(layout.dtype, &shape, &pieces);
+    let text = format!("{}, {what}: {} of {}\n{array}\n", layout.handle, describe_shape(&shape), layout.dtype);
+    context.console.answer(&(), || text)
+}
+
+/// Reads what is shown, all of it from one version.
+fn read_shown(context: &Context, get: &Get) -> Result<(Layout, Vec<u64>, Vec<Piece>), Failure> {
+    let by_name = Reference::parse(&get.name).version.is_none();
+    for _ in 0..RESTARTS_MAX {
+        let mut layout = context.cluster.describe(&get.name, get.array)?;
+        let len: u64 = layout.shape.iter().product();
+        let (from, to) = get.range.unwrap_or_default();
+        layout.elements = from.unwrap_or(0)..to.unwrap_or(len.max(from.unwrap_or(0)));
+        if layout.elements.end > len {
+            return Err(beyond(get, &layout, len));
+        }
+        let shape = shape_of(get, &layout);
+        match read_pieces(context, &layout, &shape) {
+            // The version has been replaced since it was described: describe again.
+            Err(error) if by_name && error.code() == Some(ErrorCode::UnknownVersion) => {}
+            result => return Ok((layout, shape, result?)),
+        }
+    }
+    Err(Failure::File(format!("'{}' changes faster than it can be read; get one version by its handle", get.name)))
+}
+
+/// What the master would say, had it been asked for more than the edges.
+fn beyond(get: &Get, layout: &Layout, len: u64) -> Failure {
+    let Range { start, end } = layout.elements;
+    let text = format!("elements {start}:{end} of '{}', which has {len}", get.name);
+    Failure::Cluster(Error::Refused(WireError::new(ErrorCode::OutOfRange, text).array(&layout.name)))
+}
+
+fn read_pieces(context: &Context, layout: &Layout, shape: &[u64]) -> Result<Vec<Piece>, Error> {
+    let first = layout.elements.start;
+    numpy::shown(shape)
+        .into_iter()
+        .map(|range| {
+            let elements = first + range.start..first + range.end;
+            let (_, bytes) = context.cluster.read_bytes(&layout.handle, false, Some(elements), &mut |_| ())?;
+            Ok(Piece { start: range.start, bytes })
+        })
+        .collect()
+}

@@ -1,0 +1,170 @@
+//! `create`, `create-int`, `create-double`.
+
+use super::Context;
+use super::args::{Command, CreateFile, CreateRandom};
+use super::failure::Failure;
+use super::progress::Meter;
+use super::render::table::grouped;
+use super::render::time::duration;
+use crate::format::{self, Content, Format};
+use array::{DType, random};
+use protocol::message::client::ArrayCommitted;
+use protocol::size::format_size;
+use serde::Serialize;
+use std::io::{IsTerminal, Read};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// Random ints are 1 to 1000, doubles from 1 up to 100, as in the original system.
+const INTS: (i32, i32) = (1, 1000);
+const DOUBLES: (f64, f64) = (1.0, 100.0);
+
+/// Seeds that we choose ourselves stay below 2^53, so that every JSON reader keeps them.
+const SEED_BITS: u32 = 53;
+
+/// What `create` will store, read before a cluster is looked for.
+pub type Source = Content;
+
+/// The answer to a create.
+#[derive(Serialize)]
+struct Created {
+    #[serde(flatten)]
+    committed: ArrayCommitted,
+    #[serde(with = "protocol::dtype")]
+    dtype: DType,
+    shape: Vec<u64>,
+    bytes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seed: Option<u64>,
+    elapsed_ms: u64,
+}
+
+/// Reads the file of a `create`.
+pub fn prepare(command: &Command) -> Result<Option<Source>, Failure> {
+    let Command::Create(create) = command else {
+        return Ok(None);
+    };
+    let path = create.file.as_path();
+    let file = read_file(path)?;
+    let by_name = create.format.map(Format::from).or_else(|| Format::of_path(path));
+    let format = by_name.unwrap_or_else(|| Format::of_content(&file));
+    let content = format::read(format, file, create.dtype);
+    content.map(Some).map_err(|e| Failure::File(format!("{}: {e}", name_of(path))))
+}
+
+fn name_of(path: &Path) -> String {
+    match path == Path::new("-") {
+        true => "standard input".to_string(),
+        false => path.display().to_string(),
+    }
+}
+
+fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {
+    let failed = |e: std::io::Error| Failure::File(format!("{}: {e}", name_of(path)));
+    if path != Path::new("-") {
+        return std::fs::read(path).map_err(failed);
+    }
+    if std::io::stdin().is_terminal() {
+        eprintln!("reading numbers from the terminal; Ctrl-D ends them");
+    }
+    let mut bytes = Vec::new();
+    std::io::stdin().lock().read_to_end(&mut bytes).map_err(failed)?;
+    Ok(bytes)
+}
+
+/// `create`.
+pub fn file(context: &Context, create: &CreateFile, source: Option<Source>) -> Result<(), Failure> {
+    let content = source.ok_or_else(|| Failure::File("nothing was read".to_string()))?;
+    let array = Array { dtype: content.dtype, shape: content.shape.clone(), bytes: content.bytes(), seed: None };
+    store(context, &create.name, &array, create.replace)
+}
+
+/// `create-int` and `create-double`.
+pub fn random(context: &Context, command: &Command, create: &CreateRandom) -> Result<(), Failure> {
+    let seed = create.seed.unwrap_or_else(|| uuid::Uuid::new_v4().as_u128() as u64 >> (u64::BITS - SEED_BITS));
+    let shape = vec![create.size];
+    match command {
+        Command::CreateInt(_) => {
+            let mut values = room::<i32>(create.size)?;
+            random::fill_int(seed, 0, &mut values, INTS.0, INTS.1);
+            let bytes = bytemuck::cast_slice(&values);
+            store(context, &create.name, &Array { dtype: DType::Int32, shape, bytes, seed: Some(seed) }, create.replace)
+        }
+        _ => {
+            let mut values = room::<f64>(create.size)?;
+            random::fill_double(seed, 0, &mut values, DOUBLES.0, DOUBLES.1);
+            let bytes = bytemuck::cast_slice(&values);
+            store(
+                context,
+                &create.name,
+                &Array { dtype: DType::Float64, shape, bytes, seed: Some(seed) },
+                create.replace,
+            )
+        }
+    }
+}
+
+fn room<T: Clone + Default>(size: u64) -> Result<Vec<T>, Failure> {
+    let mut values = Vec::new();
+    let count = usize::try_from(size).unwrap_or(usize::MAX);
+    values.try_reserve_exact(count).map_err(|_| {
+        let bytes = size.saturating_mul(size_of::<T>() as u64);
+        Failure::File(format!("{size} elements are {}, more than this machine's memory", format_size(bytes)))
+    })?;
+    values.resize(count, T::default());
+    Ok(values)
+}
+
+/// An array on its way.
+struct Array<'a> {
+    dtype: DType,
+    shape: Vec<u64>,
+    bytes: &'a [u8],
+    seed: Option<u64>,
+}
+
+fn store(context: &Context, name: &str, array: &Array, replace: bool) -> Result<(), Failure> {
+    let started = Instant::now();
+    let mut meter = Meter::bytes(format!("storing {name}"));
+    let committed = context.cluster.create_with_progress(
+        name,
+        array.dtype,
+        &array.shape,
+        array.bytes,
+        replace,
+        &mut |progress| meter.update(progress),
+    )?;
+    drop(meter);
+    let elapsed = started.elapsed();
+    let created = Created {
+        committed,
+        dtype: array.dtype,
+        shape: array.shape.clone(),
+        bytes: array.bytes.len() as u64,
+        seed: array.seed,
+        elapsed_ms: elapsed.as_millis() as u64,
+    };
+    context.console.answer(&created, || sentence(&created, elapsed))
+}
+
+fn sentence(created: &Created, elapsed: Duration) -> String {
+    let Created { committed, dtype, shape, bytes, seed, .. } = created;
+    let seed = seed.map_or(String::new(), |seed| format!(", seed {seed}"));
+    format!(
+        "{}: {} of {dtype}, {}, {} of {} copies, in {}{seed}\n",
+        committed.handle,
+        describe_shape(shape),
+        format_size(*bytes),
+        committed.copies,
+        committed.target,
+        duration(elapsed),
+    )
+}
+
+/// A shape for people: `10 000 000 elements`, `3 x 4 elements`, `one element`.
+pub fn describe_shape(shape: &[u64]) -> String {
+    match shape {
+        [] | [1] => "one element".to_string(),
+        sides => format!("{} elements", sides.iter().map(|&side| grouped(side)).collect::<Vec<_>>().join(" x ")),
+    }
+}

@@ -1,0 +1,279 @@
+//! How the instructions of the master are followed, from the first look at them to their answer.
+
+use super::Agent;
+use super::event::{ComputeFailure, ComputeJob, Computed, Effect, FetchJob, Fetched};
+use super::work::{FetchTask, Origin, Reports, ResultTask};
+use crate::Serving;
+use crate::store::{Segment, Store, check_length};
+use log::{debug, warn};
+use protocol::message::worker::*;
+use protocol::{CopyId, CopyRecord, ErrorCode, Head, VersionId, WireError};
+
+impl Agent {
+    pub(super) fn on_reserve(&mut self, store: &mut Store, head: &Head, reserve: Reserve) {
+        let Reserve { version, ticket, dtype, segments } = reserve;
+        let mut outcome = match self.drain_until {
+            Some(_) => Err(WireError::new(ErrorCode::ShuttingDown, "this worker is draining and takes no new uploads")),
+            None => Ok(()),
+        };
+        for (segment, _) in &segments {
+            outcome = outcome.and_then(|()| store.admit_epoch(CopyId(version, *segment), head.epoch));
+        }
+        match outcome.and_then(|()| store.reserve(version, &ticket, dtype, &segments)) {
+            Ok(()) => {
+                debug!("{}reserved {} segments of {version}", Serving(&head.request), segments.len());
+                self.answer(head, Reserved {});
+            }
+            Err(error) => self.refuse(head, error),
+        }
+    }
+
+    pub(super) fn on_process_segment(&mut self, store: &mut Store, head: &Head, process: ProcessSegment) {
+        debug!(
+            "{}computing {} of {}: {} segments of {}",
+            Serving(&head.request),
+            process.operation,
+            process.source,
+            process.segments.len(),
+            process.result
+        );
+        let origin = Origin::of(head);
+        let mut reports = Reports::default();
+        let operation = process.operation.parse();
+        let operation =
+            operation.map_err(|e: array::UnknownOperation| WireError::new(ErrorCode::UnknownOperation, e.to_string()));
+        for &segment in &process.segments {
+            let result = CopyId(process.result, segment);
+            let planned = operation.clone().and_then(|operation| {
+                store.admit_epoch(result, head.epoch)?;
+                let task =
+                    ResultTask { operation, source: process.source, verify: process.verify, origin: origin.clone() };
+                self.plan_result(store, result, task)
+            });
+            match planned {
+                Ok(Some(record)) => reports.of(&origin, process.result).copies.push(record),
+                Ok(None) => {}
+                Err(error) => reports.fail(&origin, result, error),
+            }
+        }
+        self.send_reports(reports);
+        self.start_computations(store);
+    }
+
+    /// Queues the computation of one segment, with room for its result; gives the copy that is here already.
+    fn plan_result(
+        &mut self,
+        store: &mut Store,
+        result: CopyId,
+        task: ResultTask,
+    ) -> Result<Option<CopyRecord>, WireError> {
+        if let Some(held) = store.get(result) {
+            return Ok(Some(held.record()));
+        }
+        if self.results.is_wanted(result) {
+            return Ok(None); // asked for twice, answered once
+        }
+        let source = store.get_or_refuse(CopyId(task.source, result.segment()))?;
+        let fits = task.operation.check_input(source.dtype());
+        fits.map_err(|e| WireError::new(ErrorCode::TypeMismatch, e.to_string()).segments([result.segment()]))?;
+        let room = store.make_room(source.len() * task.operation.output().size() as u64)?;
+        self.results.push(result, task, room);
+        Ok(None)
+    }
+
+    /// Hands out queued computations while there are slots. A source that has been dropped meanwhile fails
+    /// its segment.
+    fn start_computations(&mut self, store: &mut Store) {
+        let mut reports = Reports::default();
+        while let Some((job, result, task)) = self.results.start() {
+            match store.get_or_refuse(CopyId(task.source, result.segment())) {
+                Ok(source) => self.effects.push(Effect::Compute(ComputeJob {
+                    job,
+                    operation: task.operation,
+                    source,
+                    result,
+                    verify: task.verify,
+                    request: task.origin.request.clone(),
+                })),
+                Err(error) => {
+                    reports.fail(&task.origin, result, error);
+                    let ended = self.results.end(job).expect("it has just begun");
+                    store.release(ended.room);
+                }
+            }
+        }
+        self.send_reports(reports);
+    }
+
+    pub(super) fn on_computed(&mut self, store: &mut Store, ended: Vec<Computed>) {
+        let mut reports = Reports::default();
+        let mut broken = Vec::new();
+        for Computed { job, outcome, busy } in ended {
+            let Some(ended) = self.results.end(job) else {
+                continue;
+            };
+            let (result, task) = (ended.copy, ended.task);
+            if !ended.wanted {
+                debug!("{}nobody wants {result} any more", Serving(&task.origin.request));
+                drop(outcome);
+                store.release(ended.room);
+                continue;
+            }
+            let stored = match outcome {
+                Ok((buffer, crc)) => store
+                    .insert(ended.room, Segment::new(result, task.operation.output(), buffer, crc))
+                    .map(|s| s.record()),
+                Err(failure) => {
+                    store.release(ended.room);
+                    if let ComputeFailure::SourceBroken(source) = &failure
+                        && store.remove_broken(source)
+                    {
+                        broken.push(source.record().id());
+                    }
+                    Err(failure.to_error(result, &task))
+                }
+            };
+            reports.of(&task.origin, result.version()).busy_us += busy.as_micros() as u64;
+            match stored {
+                Ok(record) => reports.of(&task.origin, result.version()).copies.push(record),
+                Err(error) => reports.fail(&task.origin, result, error),
+            }
+        }
+        if !broken.is_empty() {
+            self.tell_copies_changed([], broken);
+        }
+        self.send_reports(reports);
+        self.start_computations(store);
+    }
+
+    fn send_reports(&mut self, reports: Reports) {
+        for (origin, report) in reports.into_messages() {
+            for failed in &report.failed {
+                warn!("{}{}/{}: {}", Serving(&origin.request), report.result, failed.segment, failed.error);
+            }
+            self.send(origin.message(report));
+        }
+    }
+
+    pub(super) fn on_cancel_segments(&mut self, store: &mut Store, head: &Head, cancel: CancelSegments) {
+        match store.admit_version_epoch(cancel.result, head.epoch) {
+            Ok(()) => self.results.forget(store, |copy| copy.version() == cancel.result),
+            Err(error) => self.refuse(head, error),
+        }
+        self.start_computations(store);
+    }
+
+    pub(super) fn on_recover_data(&mut self, store: &mut Store, head: &Head, recover: RecoverData) {
+        let (copy, origin) = (recover.copy, Origin::of(head));
+        match self.plan_fetch(store, head, recover) {
+            Ok(true) => self.send(origin.message(RecoveryComplete { copy, error: None })),
+            Ok(false) => self.start_fetches(),
+            Err(error) => self.fail_fetch(&origin, copy, error),
+        }
+    }
+
+    /// Queues a fetch, with room for the copy; true when it is here already.
+    fn plan_fetch(&mut self, store: &mut Store, head: &Head, recover: RecoverData) -> Result<bool, WireError> {
+        let RecoverData { copy, dtype, sources } = recover;
+        let id = copy.id();
+        store.admit_epoch(id, head.epoch)?;
+        check_length(id.segment(), copy.bytes(), dtype)?;
+        if let Some(held) = store.get(id) {
+            // Another copy under the same id is a zombie's; the master drops it first if it wants this one.
+            let why = || format!("{id} is here with crc32c {}, not {}", held.record().crc32c(), copy.crc32c());
+            let same = held.record() == copy;
+            return if same { Ok(true) } else { Err(WireError::new(ErrorCode::ChecksumMismatch, why())) };
+        }
+        if !self.fetches.is_wanted(id) {
+            let room = store.make_room(copy.bytes())?;
+            self.fetches.push(id, FetchTask { copy, dtype, sources, origin: Origin::of(head) }, room);
+        }
+        Ok(false)
+    }
+
+    fn start_fetches(&mut self) {
+        while let Some((job, _, task)) = self.fetches.start() {
+            let FetchTask { copy, dtype, sources, origin } = task;
+            let (sources, request) = (sources.clone(), origin.request.clone());
+            self.effects.push(Effect::Fetch(FetchJob { job, copy: *copy, dtype: *dtype, sources, request }));
+        }
+    }
+
+    pub(super) fn on_fetched(&mut self, store: &mut Store, Fetched { job, outcome }: Fetched) {
+        let Some(ended) = self.fetches.end(job) else {
+            return;
+        };
+        let FetchTask { copy, dtype, origin, .. } = ended.task;
+        let stored = match outcome {
+            Ok(buffer) if ended.wanted => {
+                store.insert(ended.room, Segment::new(copy.id(), dtype, buffer, copy.crc32c())).map(|_| ())
+            }
+            outcome => {
+                let failed = outcome.map(drop);
+                store.release(ended.room);
+                failed
+            }
+        };
+        match stored {
+            _ if !ended.wanted => debug!("{}nobody wants {} any more", Serving(&origin.request), copy.id()),
+            Ok(()) => self.send(origin.message(RecoveryComplete { copy, error: None })),
+            Err(error) => self.fail_fetch(&origin, copy, error),
+        }
+        self.start_fetches();
+    }
+
+    fn fail_fetch(&mut self, origin: &Origin, copy: CopyRecord, error: WireError) {
+        warn!("{}{} was not fetched: {error}", Serving(&origin.request), copy.id());
+        self.send(origin.message(RecoveryComplete { copy, error: Some(error) }));
+    }
+
+    pub(super) fn on_drop_copies(&mut self, store: &mut Store, head: &Head, drop: DropCopies) {
+        let versions: Vec<VersionId> =
+            self.admitted(head, drop.versions, |v| store.admit_version_epoch(*v, head.epoch));
+        let copies: Vec<CopyId> = self.admitted(head, drop.copies, |c| store.admit_epoch(*c, head.epoch));
+        debug!("{}dropping {} versions and {} copies", Serving(&head.request), versions.len(), copies.len());
+        let is_dropped = |copy: CopyId| versions.contains(&copy.version()) || copies.contains(&copy);
+        self.results.forget(store, is_dropped);
+        self.fetches.forget(store, is_dropped);
+        versions.iter().for_each(|version| store.drop_version(*version));
+        copies.iter().for_each(|copy| store.drop_copy(*copy));
+        self.start_computations(store);
+        self.start_fetches();
+    }
+
+    /// Those of a list that the fence lets through; the rest is refused in one answer.
+    fn admitted<T>(&mut self, head: &Head, list: Vec<T>, mut admit: impl FnMut(&T) -> Result<(), WireError>) -> Vec<T> {
+        let mut refusal = None;
+        let mut admitted = Vec::with_capacity(list.len());
+        for item in list {
+            match admit(&item) {
+                Ok(()) => admitted.push(item),
+                Err(error) => refusal = Some(error),
+            }
+        }
+        if let Some(error) = refusal {
+            self.refuse(head, error);
+        }
+        admitted
+    }
+}
+
+impl ComputeFailure {
+    fn to_error(&self, result: CopyId, task: &ResultTask) -> WireError {
+        let (segment, source) = (result.segment(), task.source);
+        let error = match self {
+            ComputeFailure::SourceBroken(_) => WireError::new(
+                ErrorCode::ChecksumMismatch,
+                format!("the copy of segment {segment} of version {source} here was broken; it is thrown away"),
+            ),
+            ComputeFailure::Panicked(why) => WireError::new(
+                ErrorCode::Internal,
+                format!(
+                    "{} of segment {segment} of version {source} panicked: {why}; please report this",
+                    task.operation
+                ),
+            ),
+        };
+        error.segments([segment])
+    }
+}

@@ -1,0 +1,155 @@
+//! Computations and fetches that wait for their turn, and what is answered about them.
+
+use crate::store::{Room, Store};
+use array::{DType, Operation};
+use protocol::message::client::Endpoint;
+use protocol::message::worker::{FailedSegment, SegmentResult};
+use protocol::{Body, CopyId, CopyRecord, Head, Message, VersionId, WireError};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+/// What an answer has from the head of its instruction. One per instruction, shared by its segments.
+#[derive(Debug)]
+pub(super) struct Origin {
+    id: Option<u64>,
+    /// The client's request that is served.
+    pub(super) request: Option<String>,
+}
+
+impl Origin {
+    pub(super) fn of(head: &Head) -> Arc<Origin> {
+        Arc::new(Origin { id: head.id, request: head.request.clone() })
+    }
+
+    pub(super) fn message(&self, body: impl Into<Body>) -> Message {
+        Message::new(body).with_id(self.id).serving(self.request.clone())
+    }
+}
+
+/// How a segment is to be computed.
+#[derive(Debug)]
+pub(super) struct ResultTask {
+    pub(super) operation: Operation,
+    /// The version to read; the segment is that of the result.
+    pub(super) source: VersionId,
+    pub(super) verify: bool,
+    pub(super) origin: Arc<Origin>,
+}
+
+/// How a copy is to be fetched.
+#[derive(Debug)]
+pub(super) struct FetchTask {
+    pub(super) copy: CopyRecord,
+    pub(super) dtype: DType,
+    pub(super) sources: Vec<Endpoint>,
+    pub(super) origin: Arc<Origin>,
+}
+
+/// Work of one kind: queued with room for what it makes, handed out a few at a time. The queue is bounded by
+/// the memory budget, as each entry holds room.
+#[derive(Debug)]
+pub(super) struct Jobs<T> {
+    slots: usize,
+    queue: VecDeque<(CopyId, T, Room)>,
+    running: BTreeMap<u64, Ended<T>>,
+    /// Copies of which a wanted job is queued or running.
+    wanted: BTreeSet<CopyId>,
+    /// Number of the next job.
+    next: u64,
+}
+
+/// A job that was handed out, as [`Jobs::end`] gives it back.
+#[derive(Debug)]
+pub(super) struct Ended<T> {
+    pub(super) copy: CopyId,
+    pub(super) task: T,
+    pub(super) room: Room,
+    /// False when it was cancelled or dropped, or its link has ended.
+    pub(super) wanted: bool,
+}
+
+impl<T> Jobs<T> {
+    pub(super) fn new(slots: usize) -> Jobs<T> {
+        assert!(slots > 0, "without slots nothing is ever done");
+        Jobs { slots, queue: VecDeque::new(), running: BTreeMap::new(), wanted: BTreeSet::new(), next: 0 }
+    }
+
+    /// Queued and running ones.
+    pub(super) fn len(&self) -> usize {
+        self.queue.len() + self.running.len()
+    }
+
+    pub(super) fn is_wanted(&self, copy: CopyId) -> bool {
+        self.wanted.contains(&copy)
+    }
+
+    pub(super) fn push(&mut self, copy: CopyId, task: T, room: Room) {
+        let is_new = self.wanted.insert(copy);
+        assert!(is_new, "{copy} is wanted already");
+        self.queue.push_back((copy, task, room));
+    }
+
+    /// Hands out the next job, if there is one and a slot for it.
+    pub(super) fn start(&mut self) -> Option<(u64, CopyId, &T)> {
+        if self.running.len() >= self.slots {
+            return None;
+        }
+        let (copy, task, room) = self.queue.pop_front()?;
+        let job = self.next;
+        self.next += 1;
+        let started = self.running.entry(job).or_insert(Ended { copy, task, room, wanted: true });
+        Some((job, copy, &started.task))
+    }
+
+    /// Takes back a job that was handed out; `None` for one that never was.
+    pub(super) fn end(&mut self, job: u64) -> Option<Ended<T>> {
+        let ended = self.running.remove(&job)?;
+        if ended.wanted {
+            self.wanted.remove(&ended.copy);
+        }
+        Some(ended)
+    }
+
+    /// Drops the queued jobs that `is_forgotten`, and lets the running ones of them end for nothing.
+    pub(super) fn forget(&mut self, store: &mut Store, is_forgotten: impl Fn(CopyId) -> bool) {
+        for (copy, task, room) in std::mem::take(&mut self.queue) {
+            if is_forgotten(copy) {
+                self.wanted.remove(&copy);
+                store.release(room);
+            } else {
+                self.queue.push_back((copy, task, room));
+            }
+        }
+        for running in self.running.values_mut().filter(|running| running.wanted && is_forgotten(running.copy)) {
+            running.wanted = false;
+            self.wanted.remove(&running.copy);
+        }
+    }
+}
+
+/// What to tell about segments, gathered by the instruction that they belong to.
+#[derive(Default)]
+pub(super) struct Reports(Vec<(Arc<Origin>, SegmentResult)>);
+
+impl Reports {
+    /// The report to add to.
+    pub(super) fn of(&mut self, origin: &Arc<Origin>, result: VersionId) -> &mut SegmentResult {
+        // Few instructions end at a time, and mostly it is the same as before.
+        let found = self.0.iter().rposition(|(of, report)| Arc::ptr_eq(of, origin) && report.result == result);
+        let at = found.unwrap_or_else(|| {
+            let report = SegmentResult { result, copies: Vec::new(), failed: Vec::new(), busy_us: 0 };
+            self.0.push((origin.clone(), report));
+            self.0.len() - 1
+        });
+        &mut self.0[at].1
+    }
+
+    pub(super) fn fail(&mut self, origin: &Arc<Origin>, result: CopyId, error: WireError) {
+        let failed = FailedSegment { segment: result.segment(), error };
+        self.of(origin, result.version()).failed.push(failed);
+    }
+
+    pub(super) fn into_messages(self) -> impl Iterator<Item = (Arc<Origin>, SegmentResult)> {
+        self.0.into_iter()
+    }
+}

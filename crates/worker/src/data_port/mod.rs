@@ -1,0 +1,423 @@
+//! The data port: takes segments from clients and other workers, and gives them.
+//!
+//! One thread per connection reads requests and does them in order; [`crate::replies`] writes the answers in
+//! that order. Whatever a peer sends, this worker answers an error or closes within a deadline, and takes no
+//! memory for it that was not reserved: the length of a payload is compared with the reservation before a
+//! buffer is made, and what is not wanted is skipped in small blocks.
+
+#[cfg(test)]
+mod tests;
+
+use crate::Serving;
+use crate::agent::Event;
+use crate::driver::{Events, lock};
+use crate::peer::Peers;
+use crate::replies::{Forwarding, Replies, Reply};
+use crate::sockets::Sockets;
+use crate::store::{Admission, Grant, Segment, Store, Write};
+use array::Buffer;
+use log::{debug, info, warn};
+use protocol::limits::{FIRST_MESSAGE_TIMEOUT, PROTOCOL_VERSION};
+use protocol::message::data::{self, DistributeArray, GetSegment};
+use protocol::message::{Hello, PayloadKind, Pong, Role};
+use protocol::net::Receiver;
+use protocol::{Body, CopyId, ErrorCode, FrameError, Head, Incoming, Message, Payload, WireError, WorkerId};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// A connection without a request for this long is closed, so that forgotten ones do not add up. Peers
+/// connect again.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// Pauses after an error of `accept`: mostly there are no file descriptors left, and somebody has to close
+/// one.
+const ACCEPT_PAUSE_MIN: Duration = Duration::from_millis(10);
+/// The longest of them.
+const ACCEPT_PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// For waking the acceptor, when this worker ends.
+const WAKE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What all connections share.
+pub(crate) struct Shared {
+    pub(crate) worker: WorkerId,
+    pub(crate) store: Arc<Mutex<Store>>,
+    pub(crate) events: Events,
+    pub(crate) sockets: Sockets,
+}
+
+/// The thread that accepts connections.
+pub(crate) struct DataPort {
+    address: SocketAddr,
+    ending: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
+
+impl DataPort {
+    /// Begins to accept connections, and to serve so many of them at once.
+    pub(crate) fn start(listener: TcpListener, shared: Shared, connections_max: usize) -> io::Result<DataPort> {
+        let address = listener.local_addr()?;
+        let ending = Arc::new(AtomicBool::new(false));
+        let acceptor = Acceptor {
+            listener,
+            shared: Arc::new(shared),
+            ending: ending.clone(),
+            connections: Vec::new(),
+            connections_max,
+        };
+        let thread = thread::Builder::new().name("accept".into()).spawn(move || acceptor.run())?;
+        Ok(DataPort { address, ending, thread })
+    }
+
+    /// Accepts no more, and waits for the threads of all connections. Those must have been hung up.
+    pub(crate) fn end(self) {
+        self.ending.store(true, Ordering::Relaxed);
+        if TcpStream::connect_timeout(&reachable(self.address), WAKE_TIMEOUT).is_ok() {
+            let _ = self.thread.join();
+        }
+    }
+}
+
+/// Where to reach a listener from this machine.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+struct Acceptor {
+    listener: TcpListener,
+    shared: Arc<Shared>,
+    ending: Arc<AtomicBool>,
+    connections: Vec<JoinHandle<()>>,
+    connections_max: usize,
+}
+
+impl Acceptor {
+    fn run(mut self) {
+        let mut pause = ACCEPT_PAUSE_MIN;
+        loop {
+            let accepted = self.listener.accept();
+            if self.ending.load(Ordering::Relaxed) {
+                break;
+            }
+            match accepted.and_then(|(stream, peer)| self.start(stream, peer)) {
+                Ok(()) => pause = ACCEPT_PAUSE_MIN,
+                Err(e) => {
+                    warn!("cannot take a connection: {e}; trying again in {pause:?}");
+                    thread::sleep(pause);
+                    pause = (pause * 2).min(ACCEPT_PAUSE_MAX);
+                }
+            }
+        }
+        for connection in self.connections {
+            let _ = connection.join();
+        }
+    }
+
+    fn start(&mut self, stream: TcpStream, peer: SocketAddr) -> io::Result<()> {
+        self.connections.retain(|connection| !connection.is_finished());
+        let (receiver, mut writer) = self.shared.sockets.open(stream, self.shared.worker.as_str(), "")?;
+        if self.connections.len() >= self.connections_max {
+            let why = format!("this worker serves {} connections already", self.connections_max);
+            let busy = WireError::new(ErrorCode::Busy, why).retry_after_ms(1000);
+            // A new connection has room for a line, so this does not wait; whoever does not get it sees the
+            // connection close.
+            let _ = writer.write(&Message::new(busy), &[]);
+            return Ok(());
+        }
+        let peers = Peers::new(self.shared.worker.clone(), self.shared.sockets.clone());
+        let replies = Replies::new(writer, peers);
+        let connection = Connection { shared: self.shared.clone(), peer, receiver, replies };
+        let thread = thread::Builder::new().name(format!("data {peer}")).spawn(move || connection.run())?;
+        self.connections.push(thread);
+        Ok(())
+    }
+}
+
+/// Why a connection ends.
+enum End {
+    /// The peer has closed it, or it is dead.
+    Quiet(String),
+    /// The peer shall know: this is the last answer.
+    Said(Box<Message>),
+}
+
+impl From<io::Error> for End {
+    fn from(e: io::Error) -> End {
+        End::Quiet(e.to_string())
+    }
+}
+
+/// The end that a broken frame brings; `head` is of the request it belongs to.
+fn end_of_frame(head: &Head, error: FrameError) -> End {
+    match error {
+        FrameError::Broken(error) => End::Said(Box::new(Message::reply(head, error))),
+        other => End::Quiet(other.to_string()),
+    }
+}
+
+struct Connection {
+    shared: Arc<Shared>,
+    peer: SocketAddr,
+    receiver: Receiver,
+    replies: Replies,
+}
+
+impl Connection {
+    fn run(mut self) {
+        let end = match self.greet() {
+            Ok(()) => self.serve(),
+            Err(end) => end,
+        };
+        match end {
+            End::Quiet(why) => {
+                debug!("{}: {why}", self.peer);
+                self.replies.finish();
+            }
+            End::Said(message) => {
+                info!("{}: closing: {:?}", self.peer, message.body);
+                let sent = self.replies.send(Reply::Message(*message)).is_ok();
+                if let Some(writer) = self.replies.finish()
+                    && sent
+                {
+                    writer.linger();
+                }
+            }
+        }
+    }
+
+    /// The next message; refused ones are answered here, and payloads that no message should have are
+    /// skipped.
+    fn next(&mut self, by: Instant) -> Result<Message, End> {
+        loop {
+            match self.receiver.read(Some(by)) {
+                Ok(Some(Incoming::Message(message))) => {
+                    if let (Some(payload), false) =
+                        (&message.head.payload, matches!(message.body, Body::DistributeArray(_)))
+                    {
+                        self.receiver.skip_payload(payload).map_err(|e| end_of_frame(&message.head, e))?;
+                    }
+                    return Ok(message);
+                }
+                Ok(Some(Incoming::Refused { head, error })) => self.answer(&head, error)?,
+                Ok(None) => return Err(End::Quiet("closed by the peer".into())),
+                Err(e) => return Err(end_of_frame(&Head::default(), e)),
+            }
+        }
+    }
+
+    fn answer(&mut self, to: &Head, body: impl Into<Body>) -> Result<(), End> {
+        Ok(self.replies.send(Reply::Message(Message::reply(to, body)))?)
+    }
+
+    fn refuse(&mut self, to: &Head, error: WireError) -> Result<(), End> {
+        debug!("{}{}: refused: {error}", Serving(&to.request), self.peer);
+        self.answer(to, error)
+    }
+
+    /// Waits for HELLO and answers it.
+    fn greet(&mut self) -> Result<(), End> {
+        let by = Instant::now() + FIRST_MESSAGE_TIMEOUT;
+        loop {
+            let Message { head, body } = self.next(by)?;
+            let refusal = match body {
+                Body::Hello(hello) => match check_hello(&hello) {
+                    Ok(()) => {
+                        self.replies.set_to(&head.from);
+                        return self.answer(&head, self.hello());
+                    }
+                    Err(error) => return Err(End::Said(Box::new(Message::reply(&head, error)))),
+                },
+                Body::DistributeArray(_) => {
+                    self.skip_payload(&head)?;
+                    not_allowed("DISTRIBUTE_ARRAY before HELLO; introduce yourself first")
+                }
+                other => not_allowed(&format!("{} before HELLO; introduce yourself first", other.kind())),
+            };
+            self.refuse(&head, refusal)?;
+        }
+    }
+
+    fn hello(&self) -> Hello {
+        Hello {
+            worker: Some(self.shared.worker.clone()),
+            program: Some(env!("CARGO_PKG_VERSION").to_string()),
+            ..Hello::new(Role::Worker)
+        }
+    }
+
+    /// Does requests until the connection ends.
+    fn serve(&mut self) -> End {
+        loop {
+            let done = self.next(Instant::now() + IDLE_TIMEOUT).and_then(|message| self.on_request(message));
+            if let Err(end) = done {
+                return end;
+            }
+        }
+    }
+
+    fn on_request(&mut self, message: Message) -> Result<(), End> {
+        let Message { head, body } = message;
+        match body {
+            Body::DistributeArray(distribute) => self.on_distribute(head, distribute),
+            Body::GetSegment(get) => self.on_get(head, get),
+            Body::Ping(_) => self.answer(&head, Pong {}),
+            // Refusing a refusal could go on for ever.
+            Body::Error(error) => {
+                debug!("{}: {error}", self.peer);
+                Ok(())
+            }
+            other => {
+                let why = format!("the data port takes DISTRIBUTE_ARRAY and GET_SEGMENT, not {}", other.kind());
+                self.refuse(&head, not_allowed(&why))
+            }
+        }
+    }
+
+    fn skip_payload(&mut self, head: &Head) -> Result<(), End> {
+        match &head.payload {
+            Some(payload) => self.receiver.skip_payload(payload).map_err(|e| end_of_frame(head, e)),
+            None => Ok(()),
+        }
+    }
+
+    fn on_distribute(&mut self, head: Head, distribute: DistributeArray) -> Result<(), End> {
+        let Some(Payload { kind: PayloadKind::Elements(dtype), bytes, crc32c }) = head.payload else {
+            self.skip_payload(&head)?;
+            let why = "DISTRIBUTE_ARRAY without a payload of elements";
+            return self.refuse(&head, WireError::new(ErrorCode::Malformed, why));
+        };
+        let copy = CopyId(distribute.version, distribute.segment);
+        let write = Write { copy, ticket: &distribute.ticket, dtype, bytes, crc32c };
+        let admission = lock(&self.shared.store).admit(write);
+        let stored = match admission {
+            Ok(Admission::Receive(grant)) => self.receive(&head, grant)?,
+            Ok(Admission::Held(segment)) => {
+                self.skip_payload(&head)?;
+                Ok(segment)
+            }
+            Err(error) => {
+                self.skip_payload(&head)?;
+                Err(error)
+            }
+        };
+        let segment = match stored {
+            Ok(segment) => segment,
+            Err(error) => return self.refuse(&head, error),
+        };
+        // Before anybody else hears of it. A repeated write is told again: the first may not have come so far
+        // yet.
+        if !self.shared.events.note(Event::Stored(segment.record())) {
+            return self.refuse(&head, WireError::new(ErrorCode::ShuttingDown, "this worker is ending"));
+        }
+        debug!("{}stored {copy}, {bytes} bytes", Serving(&head.request));
+        let DistributeArray { ticket, forward, .. } = distribute;
+        Ok(self.replies.send(Reply::Stored(Forwarding::new(&self.shared.worker, head, segment, ticket, forward)))?)
+    }
+
+    /// Receives a payload straight into the buffer that is kept.
+    fn receive(&mut self, head: &Head, grant: Grant) -> Result<Result<Arc<Segment>, WireError>, End> {
+        let payload = head.payload.expect("it was admitted by its payload");
+        let mut receiving = Receiving { store: &self.shared.store, grant: Some(grant) };
+        let mut buffer = Buffer::zeroed(payload.bytes as usize);
+        self.receiver.read_payload(&payload, buffer.as_bytes_mut()).map_err(|e| end_of_frame(head, e))?;
+        Ok(receiving.finish(buffer))
+    }
+
+    fn on_get(&mut self, head: Head, get: GetSegment) -> Result<(), End> {
+        match self.read(&get) {
+            Ok((segment, range)) => {
+                let bytes = &segment.buffer().as_bytes()[range.clone()];
+                // A whole segment has just been compared with its checksum.
+                let crc32c = match get.range {
+                    None => segment.record().crc32c(),
+                    Some(_) => array::checksum::crc32c(bytes),
+                };
+                let kind = PayloadKind::Elements(segment.dtype());
+                let payload = Payload { kind, bytes: bytes.len() as u64, crc32c };
+                let answer = data::Segment { copy: segment.record() };
+                let message = Message::reply(&head, answer).with_payload(payload);
+                Ok(self.replies.send(Reply::Bytes(message, segment, range))?)
+            }
+            Err(error) => self.refuse(&head, error),
+        }
+    }
+
+    /// The copy asked for, and which of its bytes.
+    fn read(&self, get: &GetSegment) -> Result<(Arc<Segment>, Range<usize>), WireError> {
+        let copy = CopyId(get.version, get.segment);
+        let segment = lock(&self.shared.store).get_or_refuse(copy)?;
+        let Some((from, to)) = get.range else {
+            self.check(&segment)?;
+            let all = 0..segment.buffer().len();
+            return Ok((segment, all));
+        };
+        if from > to || to > segment.len() {
+            let why =
+                format!("elements {from} to {to} of segment {} of {}, which has {}", copy.1, copy.0, segment.len());
+            return Err(WireError::new(ErrorCode::OutOfRange, why).segments([copy.segment()]));
+        }
+        let size = segment.dtype().size();
+        Ok((segment, from as usize * size..to as usize * size))
+    }
+
+    /// Compares a copy with its checksum. A broken one is thrown away and reported, and never served.
+    fn check(&self, segment: &Arc<Segment>) -> Result<(), WireError> {
+        if segment.is_intact() {
+            return Ok(());
+        }
+        let copy = segment.record().id();
+        let was_here = lock(&self.shared.store).remove_broken(segment);
+        if was_here {
+            self.shared.events.note(Event::Broken(copy));
+        }
+        let why =
+            format!("the copy of segment {} of version {} here is broken; it has been thrown away", copy.1, copy.0);
+        Err(WireError::new(ErrorCode::ChecksumMismatch, why).segments([copy.segment()]))
+    }
+}
+
+fn check_hello(hello: &Hello) -> Result<(), WireError> {
+    if hello.protocol < PROTOCOL_VERSION {
+        let why = format!("protocol {}; the data port speaks {PROTOCOL_VERSION}", hello.protocol);
+        return Err(WireError::new(ErrorCode::Unsupported, why));
+    }
+    match hello.role {
+        Role::Client | Role::Worker | Role::Master => Ok(()),
+        Role::Heartbeat => Err(not_allowed("heartbeats go to the master, this is a worker's data port")),
+    }
+}
+
+fn not_allowed(why: &str) -> WireError {
+    WireError::new(ErrorCode::NotAllowed, why)
+}
+
+/// A grant that is given back when receiving fails. The buffer must be gone before, so it is made after this.
+struct Receiving<'a> {
+    store: &'a Mutex<Store>,
+    grant: Option<Grant>,
+}
+
+impl Receiving<'_> {
+    fn finish(&mut self, buffer: Buffer) -> Result<Arc<Segment>, WireError> {
+        let grant = self.grant.take().expect("it is finished once");
+        lock(self.store).finish(grant, buffer)
+    }
+}
+
+impl Drop for Receiving<'_> {
+    fn drop(&mut self) {
+        if let Some(grant) = self.grant.take() {
+            lock(self.store).abandon(grant);
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! What can only be seen from inside: broken copies, the order of telling the master and answering the
+//! writer, the cap on connections. The rest is tested over real workers in `tests/`.
+
+use super::*;
+use crate::driver::Input;
+use array::DType;
+use protocol::message::data::Segment as SegmentData;
+use protocol::{CopyRecord, VersionId, net};
+
+const COPY: CopyId = CopyId(VersionId(1), 0);
+
+/// For everything that should happen at once.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A data port without an agent behind it.
+struct Bench {
+    store: Arc<Mutex<Store>>,
+    inputs: crossbeam_channel::Receiver<Input>,
+    address: SocketAddr,
+}
+
+impl Bench {
+    fn new(connections_max: usize) -> Bench {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let store = Arc::new(Mutex::new(Store::new(1 << 20)));
+        let (queue, inputs) = crossbeam_channel::bounded(8);
+        let (events, sockets) = (Events::new(queue), Sockets::default());
+        let shared = Shared { worker: "w1".into(), store: store.clone(), events, sockets };
+        DataPort::start(listener, shared, connections_max).unwrap();
+        Bench { store, inputs, address }
+    }
+
+    fn connect(&self) -> (Receiver, net::Sender) {
+        net::split(TcpStream::connect(self.address).unwrap(), "client", "w1").unwrap()
+    }
+
+    /// A connection that has introduced itself.
+    fn client(&self) -> (Receiver, net::Sender) {
+        let (mut receiver, mut sender) = self.connect();
+        sender.write(&Message::new(Hello::new(Role::Client))).unwrap();
+        assert!(matches!(read(&mut receiver).body, Body::Hello(_)));
+        (receiver, sender)
+    }
+
+    /// What the driver is told; drops the way to answer it.
+    fn told(&self) -> Event {
+        match self.inputs.recv_timeout(PATIENCE) {
+            Ok(Input::Noted(event, _)) => event,
+            _ => panic!("the driver is told something else, or nothing"),
+        }
+    }
+}
+
+fn read(receiver: &mut Receiver) -> Message {
+    match receiver.read(Some(Instant::now() + PATIENCE)) {
+        Ok(Some(Incoming::Message(message))) => message,
+        other => panic!("no message: {other:?}"),
+    }
+}
+
+fn eventually(what: &str, is_so: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "never happened: {what}");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn code(message: &Message) -> ErrorCode {
+    match &message.body {
+        Body::Error(error) => error.code,
+        other => panic!("not refused: {other:?}"),
+    }
+}
+
+#[test]
+fn a_broken_copy_is_never_served_whole_and_is_reported() {
+    let bench = Bench::new(8);
+    {
+        let mut store = lock(&bench.store);
+        let room = store.make_room(4).unwrap();
+        let broken = Segment::new(COPY, DType::UInt8, Buffer::from_bytes(&[1, 2, 3, 4]), 12345);
+        store.insert(room, broken).unwrap();
+    }
+    let (mut receiver, mut sender) = bench.client();
+    let get = |range| GetSegment { version: COPY.version(), segment: COPY.segment(), range };
+    sender.write(&Message::request(1, get(Some((0, 4))))).unwrap();
+    let part = read(&mut receiver);
+    assert_eq!(part.body, SegmentData { copy: CopyRecord(COPY.version(), 0, 12345, 4) }.into());
+    receiver.skip_payload(&part.head.payload.unwrap()).unwrap();
+
+    sender.write(&Message::request(2, get(None))).unwrap();
+    assert!(matches!(bench.told(), Event::Broken(COPY)));
+    assert_eq!(code(&read(&mut receiver)), ErrorCode::ChecksumMismatch);
+    sender.write(&Message::request(3, get(None))).unwrap();
+    assert_eq!(code(&read(&mut receiver)), ErrorCode::NotHeld);
+    assert!(bench.inputs.is_empty(), "reported once");
+}
+
+#[test]
+fn a_writer_is_answered_only_after_the_driver_has_taken_note() {
+    let bench = Bench::new(8);
+    lock(&bench.store).reserve(COPY.version(), "t", DType::UInt8, &[(0, 4)]).unwrap();
+    let (mut receiver, mut sender) = bench.client();
+    let crc32c = array::checksum::crc32c(b"abcd");
+    let payload = Payload { kind: PayloadKind::Elements(DType::UInt8), bytes: 4, crc32c };
+    let distribute = DistributeArray { version: COPY.version(), segment: 0, ticket: "t".into(), forward: vec![] };
+    let message = Message::request(1, distribute).with_payload(payload);
+    // The driver ends instead of taking note: then the writer must not believe that the master knows.
+    sender.write_with(&message, b"abcd").unwrap();
+    assert!(matches!(bench.told(), Event::Stored(record) if record.id() == COPY));
+    assert_eq!(code(&read(&mut receiver)), ErrorCode::ShuttingDown);
+    // It takes note.
+    sender.write_with(&message, b"abcd").unwrap();
+    match bench.inputs.recv_timeout(PATIENCE) {
+        Ok(Input::Noted(Event::Stored(_), done)) => done.send(()).unwrap(),
+        _ => panic!("the driver is not told"),
+    }
+    assert!(matches!(read(&mut receiver).body, Body::SegmentStored(_)));
+}
+
+#[test]
+fn the_room_of_half_a_payload_is_expected_again_when_its_connection_ends() {
+    let bench = Bench::new(8);
+    let all = lock(&bench.store).budget();
+    lock(&bench.store).reserve(COPY.version(), "t", DType::UInt8, &[(0, all)]).unwrap();
+    let data = vec![7; all as usize];
+    let crc32c = array::checksum::crc32c(&data);
+    let payload = Payload { kind: PayloadKind::Elements(DType::UInt8), bytes: all, crc32c };
+    let distribute = DistributeArray { version: COPY.version(), segment: 0, ticket: "t".into(), forward: vec![] };
+    let message = Message::request(1, distribute).with_payload(payload);
+    let mut frame = Vec::new();
+    protocol::FrameWriter::new(&mut frame, "c", "w").write_with(&message, &data).unwrap();
+    let half = bench.client();
+    std::io::Write::write_all(&mut half.1.get_ref(), &frame[..frame.len() / 2]).unwrap();
+
+    // There is no room for a second buffer, so whoever comes second is told to wait for the first.
+    let is_free = || {
+        let mut store = lock(&bench.store);
+        let admission = store.admit(Write { copy: COPY, ticket: "t", dtype: DType::UInt8, bytes: all, crc32c });
+        match admission {
+            Ok(Admission::Receive(grant)) => {
+                store.abandon(grant);
+                true
+            }
+            Ok(Admission::Held(_)) => panic!("half a payload is stored"),
+            Err(error) => {
+                assert_eq!(error.code, ErrorCode::Busy);
+                false
+            }
+        }
+    };
+    eventually("the first writer has the room", || !is_free());
+    drop(half);
+    eventually("the room is back", is_free);
+}
+
+#[test]
+fn one_connection_too_many_is_busy_until_another_has_ended() {
+    let bench = Bench::new(2);
+    let (first, second) = (bench.client(), bench.client());
+    let (mut receiver, _sender) = bench.connect();
+    assert_eq!(code(&read(&mut receiver)), ErrorCode::Busy);
+    assert!(matches!(receiver.read(Some(Instant::now() + PATIENCE)), Ok(None)), "and it is closed");
+    drop(first);
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let (mut receiver, mut sender) = bench.connect();
+        let _ = sender.write(&Message::new(Hello::new(Role::Client)));
+        let answer = receiver.read(Some(deadline));
+        if matches!(answer, Ok(Some(Incoming::Message(Message { body: Body::Hello(_), .. })))) {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{answer:?}");
+    }
+    drop(second);
+}

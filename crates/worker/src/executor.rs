@@ -1,0 +1,109 @@
+//! Runs computations on one rayon pool: segments side by side, and each segment split again inside.
+
+use crate::Serving;
+use crate::agent::{ComputeFailure, ComputeJob, Computed, Event};
+use crate::driver::Events;
+use crate::store::Segment;
+use log::{debug, error};
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// The pool.
+pub(crate) struct Executor {
+    pool: rayon::ThreadPool,
+    events: Events,
+}
+
+impl Executor {
+    /// A pool of so many threads, which reports to `events`.
+    pub(crate) fn new(threads: usize, events: Events) -> Result<Executor, rayon::ThreadPoolBuildError> {
+        let name = |n| format!("compute-{n}");
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(name).build()?;
+        Ok(Executor { pool, events })
+    }
+
+    /// Begins a computation, after those that were begun before. Does not wait: rayon's queue has no bound of
+    /// its own, but the agent hands out only as many jobs as it has slots.
+    pub(crate) fn start(&self, job: ComputeJob) {
+        let events = self.events.clone();
+        self.pool.spawn_fifo(move || {
+            let computed = compute(job);
+            // Waits if the queue is full. The driver, which empties it, never waits for this pool.
+            events.send(Event::Computed(vec![computed]));
+        });
+    }
+
+    /// Frees memory beside the computations: giving back gigabytes takes longer than the driver may pause.
+    pub(crate) fn free(&self, trash: Vec<Arc<Segment>>) {
+        self.pool.spawn(move || drop(trash));
+    }
+}
+
+/// Computes one segment. `busy` is the time from its begin to its end on the thread that has begun it; while
+/// the pool has other segments, that is about its share of the work.
+fn compute(job: ComputeJob) -> Computed {
+    let ComputeJob { job, operation, source, result, verify, request } = job;
+    let begun = Instant::now();
+    let outcome = if verify && !source.is_intact() {
+        Err(ComputeFailure::SourceBroken(source))
+    } else {
+        // A bug in a kernel costs one segment its result, not the cluster this worker's copies.
+        catch_unwind(AssertUnwindSafe(|| operation.apply(source.buffer()))).map_err(|panic| {
+            let why = panic_message(panic);
+            error!("{}{operation} of {result} panicked: {why}", Serving(&request));
+            ComputeFailure::Panicked(why)
+        })
+    };
+    let busy = begun.elapsed();
+    debug!("{}{operation} gave {result} in {busy:?}", Serving(&request));
+    Computed { job, outcome, busy }
+}
+
+fn panic_message(panic: Box<dyn Any + Send>) -> String {
+    match panic.downcast::<String>() {
+        Ok(text) => *text,
+        Err(panic) => panic.downcast_ref::<&str>().map_or("no message".to_string(), |text| text.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use array::{Buffer, DType, Operation};
+    use protocol::{CopyId, VersionId};
+
+    fn job(operation: Operation, dtype: DType, buffer: Buffer, verify: bool, crc32c: u32) -> ComputeJob {
+        let source = Arc::new(Segment::new(CopyId(VersionId(1), 0), dtype, buffer, crc32c));
+        ComputeJob { job: 7, operation, source, result: CopyId(VersionId(2), 0), verify, request: None }
+    }
+
+    #[test]
+    fn a_result_comes_with_its_checksum() {
+        let computed = compute(job(Operation::Example2, DType::Int32, Buffer::from_slice(&[3_i32, 4, -3]), false, 0));
+        let (buffer, crc) = computed.outcome.unwrap();
+        assert_eq!(buffer.as_slice::<i32>(), [3, 4, 0]);
+        assert_eq!(crc, array::checksum::crc32c(buffer.as_bytes()));
+        assert_eq!(computed.job, 7);
+    }
+
+    #[test]
+    fn a_broken_source_is_noticed_when_asked_for() {
+        let data = || Buffer::from_slice(&[1_i32, 2]);
+        let right = array::checksum::crc32c(data().as_bytes());
+        assert!(compute(job(Operation::Example2, DType::Int32, data(), true, right)).outcome.is_ok());
+        let broken = compute(job(Operation::Example2, DType::Int32, data(), true, right + 1));
+        assert!(matches!(broken.outcome, Err(ComputeFailure::SourceBroken(_))));
+    }
+
+    #[test]
+    fn a_panic_in_a_kernel_is_a_failed_segment() {
+        // Three bytes are no int32, which the agent never lets come this far.
+        let panicked = compute(job(Operation::Example2, DType::UInt8, Buffer::from_bytes(&[1, 2, 3]), false, 0));
+        assert!(matches!(panicked.outcome, Err(ComputeFailure::Panicked(_))));
+        assert_eq!(panic_message(Box::new("literal")), "literal");
+        assert_eq!(panic_message(Box::new(format!("made {}", 1))), "made 1");
+        assert_eq!(panic_message(Box::new(1)), "no message");
+    }
+}

@@ -1,0 +1,269 @@
+//! The shell: every queue and every thread of the worker is made here, on one screen.
+//!
+//! | thread | waits for | sends to |
+//! |---|---|---|
+//! | driver | `inputs`, the agent's next deadline | never waits: `try_send`, or a pool bounded by slots |
+//! | accept | connections | starts a thread for each |
+//! | data, one per connection | requests | `inputs` and its answer, its own socket, its companion |
+//! | forward, at most one per connection | its queue, other workers | its own socket |
+//! | fetch, two | `fetches`, other workers | `inputs` |
+//! | compute, `--threads` | the pool's queue | `inputs` |
+//! | heartbeat | `heartbeats`, the next beat | the master's heartbeat connection |
+//! | control, one per attempt | name look-up, connecting, then the master | `inputs` |
+//! | control-writer, one per link | its queue | the control connection |
+//!
+//! Everybody may wait for the driver; the driver waits for nobody. So no circle of waits can close.
+
+use crate::agent::{Agent, Event, ExitReason, Settings};
+use crate::data_port::{DataPort, Shared};
+use crate::driver::{Driver, Events, Input, lock};
+use crate::executor::Executor;
+use crate::fetcher::{self, FETCH_SLOTS, FETCHERS};
+use crate::heartbeat;
+use crate::peer::Peers;
+use crate::sockets::Sockets;
+use crate::store::Store;
+use log::info;
+use protocol::WorkerId;
+use protocol::frame::unix_ms;
+use protocol::limits::CONNECTIONS_MAX;
+use protocol::size::format_size;
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+
+/// Events that wait for the driver. It takes a million a second; a full queue makes whoever sends wait: the
+/// master, writers, and computations that have ended.
+const INPUTS: usize = 1024;
+
+/// Computations handed out at once, per thread: one that runs, and one so that no thread waits for the
+/// driver.
+const COMPUTE_SLOTS_PER_THREAD: usize = 2;
+
+/// How a worker runs.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Its id.
+    pub worker: WorkerId,
+    /// Where masters may be, `HOST:PORT`; tried in turn. At least one.
+    pub masters: Vec<String>,
+    /// Threads that compute; at least one.
+    pub threads: usize,
+    /// Bytes for copies.
+    pub memory_bytes: u64,
+    /// Where the data port listens; port 0 picks one.
+    pub listen: SocketAddr,
+    /// `HOST:PORT` of the data port as others reach it, if not the address it listens on; port 0 stands for
+    /// the real one.
+    pub advertise: Option<String>,
+    /// Where it is; replicas go to other zones.
+    pub zone: Option<String>,
+    /// Whether to give up data of another cluster.
+    pub join_new: bool,
+}
+
+impl Config {
+    /// A worker for a master on the same machine, as tests need it.
+    pub fn new(worker: &str, master: impl Into<String>) -> Config {
+        Config {
+            worker: worker.into(),
+            masters: vec![master.into()],
+            threads: 2,
+            memory_bytes: 256 << 20,
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            advertise: None,
+            zone: None,
+            join_new: false,
+        }
+    }
+}
+
+/// A worker that listens and does nothing yet.
+pub struct Server {
+    driver: Driver,
+    data_port: DataPort,
+    fetchers: Vec<JoinHandle<()>>,
+    heartbeat: JoinHandle<()>,
+    address: SocketAddr,
+    events: Events,
+}
+
+impl Server {
+    /// Listens, and makes everything.
+    ///
+    /// # Errors
+    /// When the address can't be listened on, or there are no threads.
+    pub fn bind(config: Config) -> io::Result<Server> {
+        let listener = TcpListener::bind(config.listen)
+            .map_err(|e| io::Error::new(e.kind(), format!("cannot listen on {}: {e}", config.listen)))?;
+        let address = listener.local_addr()?;
+        info!(
+            "worker {}: {} threads, {} for copies, data port {address}",
+            config.worker,
+            config.threads,
+            format_size(config.memory_bytes)
+        );
+        let worker = config.worker.clone();
+        let store = Arc::new(Mutex::new(Store::new(config.memory_bytes)));
+        let sockets = Sockets::default();
+
+        // Everything that happens, for the driver. See `INPUTS`.
+        let (queue, inputs) = crossbeam_channel::bounded::<Input>(INPUTS);
+        let events = Events::new(queue);
+
+        // Fetches for the fetchers. Never full: the agent hands out as many as fit.
+        let (fetches, jobs) = crossbeam_channel::bounded(FETCH_SLOTS);
+        let fetchers = (0..FETCHERS).map(|n| {
+            let (jobs, peers, events) = (jobs.clone(), Peers::new(worker.clone(), sockets.clone()), events.clone());
+            thread::Builder::new().name(format!("fetch-{n}")).spawn(move || fetcher::run(jobs, peers, events))
+        });
+        let fetchers = fetchers.collect::<io::Result<Vec<_>>>()?;
+
+        // Orders for the heartbeats. One is enough: a newer order replaces one that was not taken yet.
+        let heartbeats = crossbeam_channel::bounded(1);
+        let tasks = Arc::new(AtomicU64::new(0));
+        let heartbeat = {
+            let (orders, sockets, store, tasks) = (heartbeats.1.clone(), sockets.clone(), store.clone(), tasks.clone());
+            let sign = move || lock(&store).heartbeat(tasks.load(Ordering::Relaxed));
+            thread::Builder::new().name("heartbeat".into()).spawn(move || heartbeat::run(orders, sockets, sign))?
+        };
+
+        let executor = Executor::new(config.threads, events.clone()).map_err(io::Error::other)?;
+        let shared =
+            Shared { worker: worker.clone(), store: store.clone(), events: events.clone(), sockets: sockets.clone() };
+        let data_port = DataPort::start(listener, shared, CONNECTIONS_MAX)?;
+        let agent = Agent::new(settings(&config, address));
+        let (lines, to_driver) = (HashMap::new(), events.clone());
+        let driver = Driver {
+            agent,
+            store,
+            inputs,
+            events: to_driver,
+            executor,
+            fetches,
+            heartbeats,
+            tasks,
+            worker,
+            sockets,
+            lines,
+        };
+        Ok(Server { driver, data_port, fetchers, heartbeat, address, events })
+    }
+
+    /// Where the data port listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// How to end it.
+    pub fn handle(&self) -> Handle {
+        Handle { events: self.events.clone() }
+    }
+
+    /// Works until it is drained, shut down or aborted. The calling thread is the driver.
+    pub fn run(self) -> ExitReason {
+        let Server { driver, data_port, fetchers, heartbeat, .. } = self;
+        let reason = driver.run();
+        // The driver has hung up all sockets and its queues are gone, so nobody waits for anything any more.
+        data_port.end();
+        for thread in fetchers.into_iter().chain([heartbeat]) {
+            let _ = thread.join();
+        }
+        reason
+    }
+}
+
+fn settings(config: &Config, listening: SocketAddr) -> Settings {
+    let advertised = config.advertise.clone().unwrap_or_else(|| listening.to_string());
+    let address = match advertised.rsplit_once(':') {
+        Some((host, "0")) => format!("{host}:{}", listening.port()),
+        _ => advertised,
+    };
+    Settings {
+        worker: config.worker.clone(),
+        incarnation: next_incarnation(),
+        masters: config.masters.clone(),
+        address,
+        cores: config.threads as u32,
+        zone: config.zone.clone(),
+        join_new: config.join_new,
+        compute_slots: config.threads * COMPUTE_SLOTS_PER_THREAD,
+        fetch_slots: FETCH_SLOTS,
+        seed: RandomState::new().hash_one(config.worker.as_str()),
+    }
+}
+
+/// The milliseconds of this start, or more when several workers of one process start within one.
+fn next_incarnation() -> u64 {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    let now = unix_ms();
+    let last = LAST.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(now.max(last + 1)));
+    now.max(last.unwrap_or_default() + 1)
+}
+
+/// Ends a worker from outside.
+#[derive(Clone)]
+pub struct Handle {
+    events: Events,
+}
+
+impl Handle {
+    /// Asks it to hand its duties over and end; it takes 10 s at most, and no time when no master is
+    /// connected.
+    pub fn drain(&self) {
+        self.events.send(Event::Drain);
+    }
+
+    /// Ends it at once, with all connections, as a crash would.
+    pub fn abort(&self) {
+        self.events.abort();
+    }
+}
+
+/// A worker on a thread of this process.
+pub struct Worker {
+    address: SocketAddr,
+    handle: Handle,
+    thread: JoinHandle<ExitReason>,
+}
+
+impl Worker {
+    /// Starts a worker.
+    ///
+    /// # Errors
+    /// As [`Server::bind`].
+    pub fn start(config: Config) -> io::Result<Worker> {
+        let name = format!("worker {}", config.worker);
+        let server = Server::bind(config)?;
+        let (address, handle) = (server.address(), server.handle());
+        let thread = thread::Builder::new().name(name).spawn(move || server.run())?;
+        Ok(Worker { address, handle, thread })
+    }
+
+    /// Where its data port listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Asks it to end, as SIGTERM does; see [`Handle::drain`].
+    pub fn stop(&self) {
+        self.handle.drain();
+    }
+
+    /// Ends it at once, as a crash would.
+    pub fn abort(&self) {
+        self.handle.abort();
+    }
+
+    /// Waits until it has ended.
+    ///
+    /// # Panics
+    /// If the worker has panicked.
+    pub fn join(self) -> ExitReason {
+        self.thread.join().expect("the worker panicked")
+    }
+}

@@ -1,0 +1,147 @@
+//! Sockets with a deadline on every wait, all of which can be closed at once.
+
+use protocol::limits::{WRITE_TIMEOUT, payload_timeout};
+use protocol::net::{self, Receiver};
+use protocol::{FrameWriter, Message};
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::io::{self, IoSlice, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// After an answer that ends a connection: how long the peer may take to read it. What it still sends is read
+/// and forgotten meanwhile, as closing on unread bytes would take the answer away from it.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Every open socket of this worker, so that ending it wakes each thread that waits on one.
+#[derive(Clone, Default)]
+pub(crate) struct Sockets(Arc<Mutex<Open>>);
+
+#[derive(Default)]
+struct Open {
+    closed: bool,
+    next: u64,
+    streams: HashMap<u64, Arc<TcpStream>>,
+}
+
+impl Sockets {
+    /// Sets up a connection, opened or accepted.
+    pub(crate) fn open(&self, stream: TcpStream, from: &str, to: &str) -> io::Result<(Receiver, Writer)> {
+        let (receiver, sender) = net::split(stream, from, to)?;
+        let stream = Arc::new(sender.get_ref().try_clone()?);
+        let watch = self.watch(stream.clone())?;
+        let inner = DeadlineWriter { stream, deadline: Cell::new(Instant::now()) };
+        Ok((receiver, Writer { frames: FrameWriter::new(inner, from, to), _watch: watch }))
+    }
+
+    fn watch(&self, stream: Arc<TcpStream>) -> io::Result<Watch> {
+        let mut open = self.lock();
+        if open.closed {
+            return Err(io::Error::other("this worker is ending"));
+        }
+        let key = open.next;
+        open.next += 1;
+        open.streams.insert(key, stream);
+        Ok(Watch { sockets: self.clone(), key })
+    }
+
+    /// Hangs up every connection, and lets none be opened any more.
+    pub(crate) fn close_all(&self) {
+        let mut open = self.lock();
+        open.closed = true;
+        open.streams.values().for_each(|stream| net::hang_up(stream));
+    }
+
+    /// No method leaves the map half changed, so one that panicked while it had the lock has done no harm.
+    fn lock(&self) -> std::sync::MutexGuard<'_, Open> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The entry of one socket.
+struct Watch {
+    sockets: Sockets,
+    key: u64,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.sockets.lock().streams.remove(&self.key);
+    }
+}
+
+/// The writing half of a connection. A frame is written within a time that depends on its length, however
+/// slowly the peer reads; after a failure the connection is dead.
+pub(crate) struct Writer {
+    frames: FrameWriter<DeadlineWriter>,
+    _watch: Watch,
+}
+
+impl Writer {
+    /// Addresses what follows to somebody who has introduced himself.
+    pub(crate) fn set_to(&mut self, to: impl Into<String>) {
+        self.frames.set_to(to);
+    }
+
+    /// Writes a message and the elements it announces.
+    pub(crate) fn write(&mut self, message: &Message, elements: &[u8]) -> io::Result<()> {
+        let time = payload_timeout(elements.len() as u64).max(WRITE_TIMEOUT);
+        self.frames.get_ref().deadline.set(Instant::now() + time);
+        self.frames.write_with(message, elements)
+    }
+
+    /// The socket.
+    pub(crate) fn stream(&self) -> &Arc<TcpStream> {
+        &self.frames.get_ref().stream
+    }
+
+    /// Ends the connection so that the peer can read the last answer.
+    pub(crate) fn linger(&self) {
+        let deadline = Instant::now() + LINGER;
+        let mut stream = &**self.stream();
+        let mut forgotten = [0; 16 * 1024];
+        let _ = stream.shutdown(Shutdown::Write);
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() || stream.set_read_timeout(Some(left)).is_err() {
+                return;
+            }
+            match stream.read(&mut forgotten) {
+                Ok(0) | Err(_) => return,
+                Ok(_) => {}
+            }
+        }
+    }
+}
+
+/// A stream whose writes end at a deadline, however slowly the bytes drip.
+struct DeadlineWriter {
+    stream: Arc<TcpStream>,
+    deadline: Cell<Instant>,
+}
+
+impl DeadlineWriter {
+    fn arm(&self) -> io::Result<()> {
+        match self.deadline.get().checked_duration_since(Instant::now()) {
+            None | Some(Duration::ZERO) => Err(io::ErrorKind::TimedOut.into()),
+            left => self.stream.set_write_timeout(left),
+        }
+    }
+}
+
+impl Write for DeadlineWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.arm()?;
+        (&*self.stream).write(bytes)
+    }
+
+    fn write_vectored(&mut self, slices: &[IoSlice]) -> io::Result<usize> {
+        self.arm()?;
+        (&*self.stream).write_vectored(slices)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

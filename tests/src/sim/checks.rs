@@ -1,0 +1,120 @@
+//! What must hold: the invariants of the reliability plan, checked while a run goes on and at its end.
+
+use super::{Node, World};
+use protocol::message::Body;
+use protocol::message::client::{ArrayCommitted, OperationComplete, OperationState};
+use protocol::{CopyId, Epoch, Message, Reference, VersionId};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// The expensive checks are made once in so many steps of the master.
+const EXPENSIVE_EVERY: u64 = 64;
+
+/// A copy whose holder died so recently may be counted in an acknowledgement: nobody could have known yet.
+const DETECTION: Duration = Duration::from_millis(2500);
+
+/// What the checks remember.
+#[derive(Debug, Default)]
+pub struct Checker {
+    steps: u64,
+    /// The highest epoch seen of each segment.
+    epochs: BTreeMap<CopyId, Epoch>,
+    /// When workers were killed.
+    pub(crate) killed: Vec<Duration>,
+}
+
+impl World {
+    /// After every step of the master.
+    pub(crate) fn check_master(&mut self) {
+        self.checker.steps += 1;
+        if self.checker.steps % EXPENSIVE_EVERY == 0 {
+            self.check_thoroughly();
+        }
+    }
+
+    fn check_thoroughly(&mut self) {
+        let Some(cluster) = &self.master.cluster else { return };
+        cluster.check();
+        for (id, version) in cluster.catalog().versions() {
+            for (n, segment) in version.segments.iter().enumerate() {
+                let copy = CopyId(id, n as u32);
+                let before = self.checker.epochs.insert(copy, segment.epoch).unwrap_or_default();
+                assert!(before <= segment.epoch, "the epoch of {copy} went from {before} back to {}", segment.epoch);
+            }
+        }
+        for n in 0..self.workers.len() {
+            let Some(store) = &self.workers[n].store else { continue };
+            store.check_invariants();
+            for copy in store.inventory() {
+                let expected = cluster.catalog().segment(copy.id()).map(|segment| segment.crc32c);
+                assert!(
+                    expected.is_none_or(|crc32c| crc32c == copy.crc32c()),
+                    "w{} has another {} than the catalog",
+                    n + 1,
+                    copy.id()
+                );
+            }
+        }
+    }
+
+    /// An answer that is about to be given: a write must have the copies it says.
+    pub(crate) fn check_reply(&self, message: &Message) {
+        let (handle, copies) = match &message.body {
+            Body::ArrayCommitted(ArrayCommitted { handle, copies, .. }) => (handle, *copies),
+            Body::OperationComplete(OperationComplete { handle, copies, status: OperationState::Complete, .. }) => {
+                (handle, *copies)
+            }
+            _ => return,
+        };
+        let Some(version) = Reference::parse(handle).version else { panic!("{handle} is no handle") };
+        self.check_copies(version, copies);
+    }
+
+    fn check_copies(&self, id: VersionId, copies: u32) {
+        let Some(cluster) = &self.master.cluster else { return };
+        let Some(version) = cluster.catalog().version(id) else { return };
+        let recently = self.checker.killed.iter().filter(|at| self.now.saturating_sub(**at) <= DETECTION).count();
+        for segment in 0..version.segments.len() as u32 {
+            let held = (0..self.workers.len()).filter(|n| self.has_copy(*n, CopyId(id, segment))).count();
+            assert!(
+                held + recently >= copies as usize,
+                "{id}/{segment} is acknowledged with {copies} copies, and {held} workers hold it, {recently} died just now"
+            );
+        }
+    }
+
+    fn has_copy(&self, n: usize, copy: CopyId) -> bool {
+        self.workers[n].store.as_ref().is_some_and(|store| store.get(copy).is_some())
+    }
+
+    /// When faults have stopped and some time has passed: nothing is pending, and every segment has its copies.
+    pub fn check_healed(&mut self) {
+        self.check_thoroughly();
+        let live = (0..self.workers.len()).filter(|n| self.is_alive(self.life(Node::Worker(*n)))).count();
+        let cluster = self.master.cluster.as_ref().expect("it runs");
+        let catalog = cluster.catalog();
+        for (id, version) in catalog.versions() {
+            for (n, segment) in version.segments.iter().enumerate() {
+                let wanted = (version.replication as usize).min(live);
+                let lost = segment.holders.is_empty() && self.loss_allowed;
+                assert!(
+                    lost || segment.holders.len() >= wanted,
+                    "{id}/{n} has {} of {wanted} copies",
+                    segment.holders.len()
+                );
+                for holder in &segment.holders {
+                    let holds = self.has_copy(World::worker_number(holder), CopyId(id, n as u32));
+                    assert!(holds, "the catalog says that {holder} holds {id}/{n}, and it does not");
+                }
+            }
+        }
+        for n in 0..self.workers.len() {
+            let Some(store) = &self.workers[n].store else { continue };
+            for copy in store.inventory() {
+                assert!(catalog.version(copy.0).is_some(), "w{} keeps {}, which nobody needs", n + 1, copy.id());
+            }
+            assert_eq!(store.reserved(), 0, "w{} keeps room for nobody", n + 1);
+        }
+        assert_eq!(self.master.replay().hash(), catalog.hash(), "the log tells another story than the catalog");
+    }
+}

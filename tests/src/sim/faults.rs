@@ -1,0 +1,188 @@
+//! What goes wrong: a list of faults with times, made from the seed before the run begins.
+//!
+//! Each seed switches each kind of fault fully on or off and draws how often it comes, so that rare combinations occur.
+//! Unless the plan allows losses, a fault that would take the last copy of anything is left out when its time comes:
+//! then no call may fail, whatever else goes wrong.
+
+use super::random::Random;
+use super::{Action, Node, World};
+use protocol::CopyId;
+use std::time::Duration;
+
+/// Something that goes wrong.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Fault {
+    /// A worker is killed, and started again without its copies after a while.
+    KillWorker { worker: usize, down: Duration },
+    /// It is started again.
+    StartWorker { worker: usize },
+    /// Any process is stopped for a while.
+    Pause { node: Node, stopped: Duration },
+    /// It goes on.
+    Continue { node: Node },
+    /// The master is killed, and started again on its log.
+    KillMaster { down: Duration, power_loss: bool },
+    /// It is started again.
+    StartMaster,
+    /// A connection is reset.
+    Reset { which: u64 },
+    /// A bit flips in a copy.
+    FlipBit { which: u64 },
+    /// A worker is asked to end, and started again.
+    Drain { worker: usize },
+    /// The network is slow for a while.
+    Slow { factor: u32, lasts: Duration },
+    /// It is as before.
+    Fast { delay: Duration, jitter: Duration },
+}
+
+/// Makes the faults of a run.
+pub fn generate(random: &mut Random, workers: usize, from: Duration, until: Duration) -> Vec<(Duration, Fault)> {
+    const KINDS: u64 = 8;
+    let enabled: Vec<u64> = (0..KINDS).filter(|_| !random.one_in(2)).collect();
+    let enabled = if enabled.is_empty() { vec![random.below(KINDS)] } else { enabled };
+    let mean_gap = random.pick(&[Duration::from_millis(150), Duration::from_millis(600), Duration::from_secs(2)]);
+    let mut faults = Vec::new();
+    let mut time = from;
+    loop {
+        time += random.time(Duration::ZERO, 2 * mean_gap);
+        if time >= until {
+            return faults;
+        }
+        let worker = random.below(workers as u64) as usize;
+        let short = random.time(Duration::from_millis(1), Duration::from_millis(2500));
+        let fault = match random.pick(&enabled) {
+            0 => Fault::KillWorker { worker, down: short },
+            1 => Fault::Pause { node: Node::Worker(worker), stopped: short },
+            2 => Fault::KillMaster {
+                down: random.time(Duration::from_millis(1), Duration::from_millis(1500)),
+                power_loss: false,
+            },
+            3 => Fault::Reset { which: random.bits() },
+            4 => Fault::FlipBit { which: random.bits() },
+            5 => Fault::Drain { worker },
+            6 => Fault::Slow { factor: random.pick(&[5, 50]), lasts: short },
+            _ => Fault::Pause { node: Node::Master, stopped: short },
+        };
+        faults.push((time, fault));
+    }
+}
+
+impl World {
+    pub(crate) fn on_fault(&mut self, fault: Fault) {
+        match fault {
+            Fault::KillWorker { worker, down } => {
+                if self.may_lose(worker) {
+                    self.kill_worker(worker);
+                    self.after(down, Action::Fault(Fault::StartWorker { worker }));
+                }
+            }
+            Fault::StartWorker { worker } => {
+                if !self.is_alive(self.life(Node::Worker(worker))) {
+                    self.start_worker(worker);
+                }
+            }
+            Fault::Pause { node, stopped } => {
+                self.pause(node, true);
+                self.after(stopped, Action::Fault(Fault::Continue { node }));
+            }
+            Fault::Continue { node } => self.pause(node, false),
+            Fault::KillMaster { down, power_loss } => {
+                self.kill_master(power_loss);
+                self.after(down, Action::Fault(Fault::StartMaster));
+            }
+            Fault::StartMaster => {
+                if !self.is_alive(self.life(Node::Master)) {
+                    self.start_master();
+                }
+            }
+            Fault::Reset { which } => {
+                let conns: Vec<u64> = self.conns.keys().copied().collect();
+                if let Some(conn) = conns.get((which % conns.len().max(1) as u64) as usize) {
+                    self.reset(*conn);
+                }
+            }
+            Fault::FlipBit { which } => self.flip_some_bit(which),
+            Fault::Drain { worker } => {
+                self.step_worker(worker, worker::agent::Event::Drain);
+                self.after(Duration::from_secs(11), Action::Fault(Fault::StartWorker { worker }));
+            }
+            Fault::Slow { factor, lasts } => {
+                let before = self.plan.network.clone();
+                self.plan.network.delay *= factor;
+                self.plan.network.jitter *= factor;
+                self.after(lasts, Action::Fault(Fault::Fast { delay: before.delay, jitter: before.jitter }));
+            }
+            Fault::Fast { delay, jitter } => {
+                self.plan.network.delay = delay;
+                self.plan.network.jitter = jitter;
+            }
+        }
+    }
+
+    /// Breaks a copy that somebody else holds too.
+    fn flip_some_bit(&mut self, which: u64) {
+        let holders =
+            |world: &World, copy: CopyId| (0..world.workers.len()).filter(|n| world.holds_intact(*n, copy)).count();
+        let copies: Vec<(usize, CopyId)> = (0..self.workers.len())
+            .flat_map(|n| {
+                let store = self.workers[n].store.as_ref();
+                store.map_or(Vec::new(), |store| store.inventory()).into_iter().map(move |copy| (n, copy.id()))
+            })
+            .collect();
+        if let Some((n, copy)) = copies.get((which % copies.len().max(1) as u64) as usize).copied()
+            && (self.loss_allowed || holders(self, copy) >= 2)
+            && self.corrupt(n, copy)
+        {
+            self.note(format!("a bit of {copy} flips on {}", World::name_of(Node::Worker(n))));
+        }
+    }
+
+    /// Whether a worker holds a copy with the right bytes.
+    pub(crate) fn holds_intact(&self, n: usize, copy: CopyId) -> bool {
+        let store = self.workers[n].store.as_ref();
+        store.and_then(|store| store.get(copy)).is_some_and(|segment| segment.is_intact())
+    }
+
+    /// Whether a worker may be killed: nothing is lost by that that the cluster has promised to keep.
+    pub(crate) fn may_lose(&self, n: usize) -> bool {
+        if self.loss_allowed {
+            return true;
+        }
+        let Some(cluster) = &self.master.cluster else { return true };
+        let running = self.is_alive(self.life(Node::Master));
+        let replayed;
+        let catalog = if running {
+            cluster.catalog()
+        } else {
+            replayed = self.master.replay();
+            &replayed
+        };
+        let elsewhere =
+            |copy: CopyId| (0..self.workers.len()).any(|other| other != n && self.holds_intact(other, copy));
+        let mut copies = catalog
+            .versions()
+            .flat_map(|(id, version)| (0..version.segments.len() as u32).map(move |segment| CopyId(id, segment)));
+        copies.all(|copy| {
+            !self.workers[n].store.as_ref().is_some_and(|store| store.get(copy).is_some()) || elsewhere(copy)
+        })
+    }
+
+    /// Ends all faults: everybody runs, and the network is as it was planned.
+    pub fn heal(&mut self, delay: Duration, jitter: Duration) {
+        self.queue.retain(|_, action| !matches!(action, Action::Fault(_)));
+        self.plan.network.delay = delay;
+        self.plan.network.jitter = jitter;
+        self.plan.network.loss_one_in = 0;
+        let nodes: Vec<Node> = self.processes.keys().copied().collect();
+        nodes.into_iter().for_each(|node| self.pause(node, false));
+        if !self.is_alive(self.life(Node::Master)) {
+            self.start_master();
+        }
+        for n in 0..self.workers.len() {
+            if !self.is_alive(self.life(Node::Worker(n))) {
+                self.start_worker(n);
+            }
+        }
+    }
+}

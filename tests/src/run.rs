@@ -77,7 +77,8 @@ impl Run {
         world.note("healed");
         world.clients.iter_mut().for_each(|client| client.busy = false);
         let waiting = |world: &World| world.clients.iter().any(|client| client.is_waiting());
-        assert!(world.run_while(HEALS_WITHIN, waiting), "somebody still waits {HEALS_WITHIN:?} after the last fault");
+        let answered = world.run_while(HEALS_WITHIN, waiting);
+        assert!(answered, "{HEALS_WITHIN:?} after the last fault somebody still waits: {}", world.who_waits());
         // Everything that is known is read once more, by who knows it.
         for n in 0..world.clients.len() {
             let names: Vec<String> = world.clients[n].names.keys().cloned().collect();

@@ -156,6 +156,11 @@ impl ClientNode {
         }
     }
 
+    /// What it waits for.
+    pub fn wish(&self) -> Option<&Wish> {
+        self.job.as_ref().map(|(wish, ..)| wish)
+    }
+
     /// Whether it waits for something.
     pub fn is_waiting(&self) -> bool {
         self.job.is_some()

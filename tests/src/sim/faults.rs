@@ -82,6 +82,7 @@ impl World {
                     self.start_worker(worker);
                 }
             }
+            Fault::Pause { node, .. } if self.last_reset.get(&node).is_some_and(|at| self.now - *at < Duration::from_secs(2)) => {}
             Fault::Pause { node, stopped } => {
                 self.pause(node, true);
                 self.after(stopped, Action::Fault(Fault::Continue { node }));
@@ -97,23 +98,36 @@ impl World {
                 }
             }
             Fault::Reset { which } => {
-                let conns: Vec<u64> = self.conns.keys().copied().collect();
-                if let Some(conn) = conns.get((which % conns.len().max(1) as u64) as usize) {
+                // A connection that is lost while its worker stands still looks like a death, and is told as one.
+                let runs = |life: &super::Life| self.processes.get(&life.0).is_some_and(|process| !process.paused);
+                let conns = self.conns.iter().filter(|(_, conn)| runs(&conn.from) && runs(&conn.to));
+                let conns: Vec<(u64, Node)> = conns.map(|(id, conn)| (*id, conn.from.0)).collect();
+                if let Some((conn, from)) = conns.get((which % conns.len().max(1) as u64) as usize) {
+                    self.last_reset.insert(*from, self.now);
                     self.reset(*conn);
                 }
             }
             Fault::FlipBit { which } => self.flip_some_bit(which),
-            Fault::Drain { worker } => {
+            // One at a time: when all leave, there is nobody to hand over to.
+            Fault::Drain { worker } if self.draining.is_none() => {
+                self.draining = Some(worker);
                 self.step_worker(worker, worker::agent::Event::Drain);
                 self.after(Duration::from_secs(11), Action::Fault(Fault::StartWorker { worker }));
             }
-            Fault::Slow { factor, lasts } => {
+            Fault::Drain { .. } => {}
+            // Not slower than slow: a packet must arrive within the run.
+            Fault::Slow { factor, lasts } if !self.slow => {
                 let before = self.plan.network.clone();
-                self.plan.network.delay *= factor;
-                self.plan.network.jitter *= factor;
+                self.slow = true;
+                // Seconds of delay are as good as losing everybody at once; that is for runs that may lose something.
+                let most = if self.loss_allowed { Duration::from_secs(3) } else { Duration::from_millis(150) };
+                self.plan.network.delay = (before.delay * factor).min(most);
+                self.plan.network.jitter = (before.jitter * factor).min(most);
                 self.after(lasts, Action::Fault(Fault::Fast { delay: before.delay, jitter: before.jitter }));
             }
+            Fault::Slow { .. } => {}
             Fault::Fast { delay, jitter } => {
+                self.slow = false;
                 self.plan.network.delay = delay;
                 self.plan.network.jitter = jitter;
             }
@@ -122,8 +136,8 @@ impl World {
 
     /// Breaks a copy that somebody else holds too.
     fn flip_some_bit(&mut self, which: u64) {
-        let holders =
-            |world: &World, copy: CopyId| (0..world.workers.len()).filter(|n| world.holds_intact(*n, copy)).count();
+        let intact = |world: &World, copy: CopyId| (0..world.workers.len()).filter(|n| world.holds_intact(*n, copy)).count();
+        let held = |world: &World, copy: CopyId| (0..world.workers.len()).filter(|n| world.has_copy(*n, copy)).count();
         let copies: Vec<(usize, CopyId)> = (0..self.workers.len())
             .flat_map(|n| {
                 let store = self.workers[n].store.as_ref();
@@ -131,7 +145,8 @@ impl World {
             })
             .collect();
         if let Some((n, copy)) = copies.get((which % copies.len().max(1) as u64) as usize).copied()
-            && (self.loss_allowed || holders(self, copy) >= 2)
+            // Nothing looks for broken copies that nobody reads, so one of a segment at a time is what R = 2 survives.
+            && (self.loss_allowed || (intact(self, copy) >= 2 && intact(self, copy) == held(self, copy)))
             && self.corrupt(n, copy)
         {
             self.note(format!("a bit of {copy} flips on {}", World::name_of(Node::Worker(n))));
@@ -149,17 +164,16 @@ impl World {
         if self.loss_allowed {
             return true;
         }
-        let Some(cluster) = &self.master.cluster else { return true };
         let running = self.is_alive(self.life(Node::Master));
-        let replayed;
-        let catalog = if running {
-            cluster.catalog()
-        } else {
-            replayed = self.master.replay();
-            &replayed
+        let catalog = self.master.replay_all();
+        // Copies that the catalog does not count may be dropped at any moment.
+        let counts = |other: usize, copy: CopyId| {
+            let holders = catalog.segment(copy).map_or(&[][..], |segment| &segment.holders);
+            !running || holders.iter().any(|holder| World::worker_number(holder) == other)
         };
-        let elsewhere =
-            |copy: CopyId| (0..self.workers.len()).any(|other| other != n && self.holds_intact(other, copy));
+        let elsewhere = |copy: CopyId| {
+            (0..self.workers.len()).any(|other| other != n && counts(other, copy) && self.holds_intact(other, copy))
+        };
         let mut copies = catalog
             .versions()
             .flat_map(|(id, version)| (0..version.segments.len() as u32).map(move |segment| CopyId(id, segment)));

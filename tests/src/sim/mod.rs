@@ -24,7 +24,7 @@ use network::{Conn, Network, Packet, Rpc};
 use processes::{MasterNode, Process, WorkerNode};
 use protocol::WorkerId;
 use random::Random;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// Who it is.
@@ -98,6 +98,8 @@ pub struct World {
     pub(crate) workers: Vec<WorkerNode>,
     pub(crate) clients: Vec<ClientNode>,
     pub(crate) conns: BTreeMap<u64, Conn>,
+    /// Who has closed which connection: nothing arrives there any more.
+    pub(crate) hung_up: BTreeSet<(u64, Node)>,
     pub(crate) rpcs: BTreeMap<u64, Rpc>,
     next_number: u64,
     ticks: BTreeMap<Life, Duration>,
@@ -105,6 +107,12 @@ pub struct World {
     pub trace: Vec<String>,
     /// Whether losing data is allowed: more copies were killed than the cluster promises to survive.
     pub loss_allowed: bool,
+    /// When a connection of each node was reset last.
+    pub(crate) last_reset: BTreeMap<Node, Duration>,
+    /// Whether the network is slow for a while.
+    pub(crate) slow: bool,
+    /// A worker that was asked to end.
+    pub(crate) draining: Option<usize>,
     /// Counters for the summary.
     pub events: u64,
     pub(crate) checker: checks::Checker,
@@ -126,11 +134,15 @@ impl World {
             workers: (0..plan.workers).map(|_| WorkerNode::default()).collect(),
             clients: (0..plan.clients).map(|n| ClientNode::new(n, random.bits())).collect(),
             conns: BTreeMap::new(),
+            hung_up: BTreeSet::new(),
             rpcs: BTreeMap::new(),
             next_number: 1,
             ticks: BTreeMap::new(),
             trace: Vec::new(),
             loss_allowed: false,
+            slow: false,
+            draining: None,
+            last_reset: BTreeMap::new(),
             events: 0,
             checker: checks::Checker::default(),
             random,

@@ -101,7 +101,8 @@ impl World {
         let (who, to) = (self.life(from), self.life(Node::Master));
         let failed = !self.is_alive(to);
         if !failed {
-            self.conns.insert(conn, Conn { from: who, to, purpose, last: [Duration::ZERO; 2] });
+            // Nothing arrives on it before it is known to be there.
+            self.conns.insert(conn, Conn { from: who, to, purpose, last: [self.now + delay; 2] });
         }
         self.after(delay, Action::Dialed { who, conn, failed });
         conn
@@ -122,6 +123,7 @@ impl World {
     pub(crate) fn close_conn(&mut self, conn: u64, by: Node, why: &str) {
         self.send_packet(conn, by, Packet::Closed(why.to_string()));
         self.conns.remove(&conn);
+        self.hung_up.insert((conn, by));
     }
 
     /// Ends all connections of a process that is gone. Packets that are on their way still arrive.
@@ -129,6 +131,8 @@ impl World {
         let conns: Vec<u64> =
             self.conns.iter().filter(|(_, conn)| conn.from == gone || conn.to == gone).map(|(id, _)| *id).collect();
         conns.into_iter().for_each(|conn| self.close_conn(conn, gone.0, "its connection was closed"));
+        let asked: Vec<u64> = self.rpcs.iter().filter(|(_, rpc)| rpc.to == gone).map(|(id, _)| *id).collect();
+        asked.into_iter().for_each(|rpc| self.return_rpc(rpc, Err("connection reset".to_string())));
     }
 
     /// Resets a connection: both ends hear of it.
@@ -141,7 +145,7 @@ impl World {
     }
 
     pub(crate) fn on_packet(&mut self, conn: u64, to: Life, packet: Packet) {
-        if !self.is_alive(to) {
+        if !self.is_alive(to) || self.hung_up.contains(&(conn, to.0)) {
             return;
         }
         match (to.0, packet) {

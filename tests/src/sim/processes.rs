@@ -61,12 +61,21 @@ impl MasterNode {
 
     /// The catalog that its log tells.
     pub fn replay(&self) -> Catalog {
-        let mut catalog = Catalog::default();
-        for (index, command) in self.log.iter().enumerate() {
-            catalog.apply(index as u64 + 1, command);
-        }
-        catalog
+        replay(self.log.iter())
     }
+
+    /// The catalog as it will be when everything that is proposed is in the log.
+    pub fn replay_all(&self) -> Catalog {
+        replay(self.log.iter().chain(self.writing.iter().map(|(command, _)| command)))
+    }
+}
+
+fn replay<'a>(commands: impl Iterator<Item = &'a Command>) -> Catalog {
+    let mut catalog = Catalog::default();
+    for (index, command) in commands.enumerate() {
+        catalog.apply(index as u64 + 1, command);
+    }
+    catalog
 }
 
 /// A worker.
@@ -204,6 +213,9 @@ impl World {
             started: self.now,
             ..WorkerNode::default()
         };
+        if self.draining == Some(n) {
+            self.draining = None;
+        }
         self.note(format!("{} starts", World::name_of(node)));
         self.step_worker(n, worker::agent::Event::Tick);
     }
@@ -301,6 +313,9 @@ impl World {
             Effect::Free(segments) => drop(segments),
             Effect::Exit(reason) => {
                 self.note(format!("{} ends: {reason}", World::name_of(node)));
+                // Without having handed over it ends like a killed one.
+                self.loss_allowed |= !self.may_lose(n);
+                self.checker.killed.push(self.now);
                 self.end(node);
                 self.workers[n] = WorkerNode::default();
             }
@@ -309,9 +324,9 @@ impl World {
 
     pub(crate) fn on_worker_dialed(&mut self, n: usize, conn: u64, failed: bool) {
         use worker::agent::Event;
-        if let Some((_, link)) = self.workers[n].heartbeats.filter(|(heartbeats, _)| *heartbeats == conn) {
+        if self.workers[n].heartbeats.is_some_and(|(heartbeats, _)| heartbeats == conn) {
             if failed {
-                return self.retry_heartbeats(n, link);
+                return self.retry_heartbeats(n);
             }
             let incarnation = Some(self.workers[n].incarnation);
             let worker = Some(WorkerId::from(World::name_of(Node::Worker(n)).as_str()));
@@ -334,7 +349,7 @@ impl World {
             let who = self.life(Node::Worker(n));
             return match packet {
                 Packet::Message(_) => self.at(self.now, Action::Beat { who, link }),
-                Packet::Closed(_) => self.retry_heartbeats(n, link),
+                Packet::Closed(_) => self.retry_heartbeats(n),
             };
         }
         let Some(link) = self.workers[n].links.iter().find(|(_, c)| **c == conn).map(|(link, _)| *link) else { return };
@@ -346,7 +361,9 @@ impl World {
     }
 
     /// The heartbeats' connection is gone while the link lives: it is opened again soon.
-    fn retry_heartbeats(&mut self, n: usize, link: u64) {
+    fn retry_heartbeats(&mut self, n: usize) {
+        self.workers[n].link_of_heartbeats += 1; // beats that are still due for the old one are void
+        let link = self.workers[n].link_of_heartbeats;
         self.workers[n].heartbeats = Some((0, link));
         let who = self.life(Node::Worker(n));
         self.after(HEARTBEAT_INTERVAL, Action::Beat { who, link });
@@ -491,6 +508,14 @@ impl World {
     }
 
     // ---- fetching ----
+
+    /// A worker's connections, for people.
+    pub(crate) fn links_of(&self, n: usize) -> String {
+        let node = &self.workers[n];
+        let open = |conn: &u64| self.conns.contains_key(conn);
+        let links: Vec<String> = node.links.iter().map(|(link, conn)| format!("{link}: {conn} open {}", open(conn))).collect();
+        format!("started {:?}, links {links:?}, heartbeats {:?}", node.started, node.heartbeats)
+    }
 
     fn fetch(&mut self, n: usize, job: FetchJob, next: usize) {
         let Some(source) = job.sources.get(next).cloned() else {

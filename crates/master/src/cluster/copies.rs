@@ -41,7 +41,8 @@ impl Cluster {
         let Some(segment) = self.catalog.segment(copy) else {
             return Vec::new();
         };
-        let live = segment.holders.iter().filter(|worker| self.live(worker).is_some());
+        let has = |worker: &&WorkerId| self.live(worker).is_some_and(|member| member.holds(copy) == Some(segment.crc32c));
+        let live = segment.holders.iter().filter(has);
         let mut readers: Vec<WorkerId> = live.cloned().collect();
         readers.sort_by_key(|worker| self.members[worker].suspect);
         readers
@@ -295,7 +296,7 @@ impl Cluster {
     }
 
     /// Whether anybody may still ask for a version.
-    pub(super) fn is_needed(&self, version: VersionId) -> bool {
+    pub fn is_needed(&self, version: VersionId) -> bool {
         self.catalog.version(version).is_some()
             || self.uploads.contains_key(&version)
             || self.operations.contains_key(&version)

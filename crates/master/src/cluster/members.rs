@@ -222,7 +222,8 @@ impl Cluster {
 
     /// Whether a copy that is gone may still come back.
     pub(super) fn hopes(&self) -> bool {
-        !self.unreported.is_empty() || self.now.elapsed < self.hope_until
+        let undecided = |member: &Member| !member.up || member.suspect;
+        !self.unreported.is_empty() || self.now.elapsed < self.hope_until || self.members.values().any(undecided)
     }
 
     // ---- registration ----
@@ -559,7 +560,13 @@ impl Cluster {
     }
 
     /// Sends an instruction, with the epoch of what the master knows now, and the client's request it serves.
-    pub(super) fn instruct(&mut self, worker: &WorkerId, id: Option<u64>, request: Option<String>, body: impl Into<Body>) {
+    pub(super) fn instruct(
+        &mut self,
+        worker: &WorkerId,
+        id: Option<u64>,
+        request: Option<String>,
+        body: impl Into<Body>,
+    ) {
         let epoch = self.catalog.epoch();
         if let Some(conn) = self.members.get(worker).map(|member| member.conn) {
             self.send(conn, Message::new(body).with_id(id).serving(request).at_epoch(epoch));

@@ -510,9 +510,14 @@ impl Cluster {
         };
         log::warn!("[{}] worker {worker} could not compute {copy}: {error}", running.request());
         let source = CopyId(running.source, copy.segment());
-        running.works[copy.segment() as usize].tasks.insert(worker.clone(), Task::Failed);
+        let tasks = &mut running.works[copy.segment() as usize].tasks;
+        tasks.insert(worker.clone(), Task::Failed);
         running.redispatched += 1;
-        running.last_failure = Some(error.clone());
+        match error.code {
+            // It is no holder any more, so this can't happen again for ever, and does not count as a try.
+            ErrorCode::NotHeld | ErrorCode::ChecksumMismatch => drop(tasks.remove(worker)),
+            _ => running.last_failure = Some(error.clone()),
+        }
         match error.code {
             ErrorCode::NotHeld => self.lose_copy(worker, source),
             ErrorCode::ChecksumMismatch => self.on_broken_copy(worker, source),
@@ -607,6 +612,12 @@ impl Cluster {
             (None, Some(request)) => request.waits_for.clone(),
             (None, None) => "an answer".to_string(),
         }
+    }
+
+    /// Every request that is not answered, with what it waits for: for people who look for a hang.
+    pub fn pending_requests(&self) -> Vec<String> {
+        let explain = |key: &Key| format!("[{}] waits for {}", request_name(key.0, key.1), self.explain_wait(*key));
+        self.requests.keys().map(explain).collect()
     }
 
     fn explain_operation(&self, id: VersionId) -> String {

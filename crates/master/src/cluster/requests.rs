@@ -224,13 +224,16 @@ impl Cluster {
         match self.handle(key, body) {
             Ok(Answer::Now(reply)) => self.answer(key, reply),
             Ok(Answer::Later) => {}
-            Ok(Answer::Park(why)) => {
-                if let Some(request) = self.requests.get_mut(&key) {
-                    request.waits_for = why;
-                    self.parked.insert(key);
-                }
-            }
+            Ok(Answer::Park(why)) => self.park(key, why),
             Err(error) => self.answer(key, Body::Error(error)),
+        }
+    }
+
+    /// Has a request tried again when something has changed.
+    pub(super) fn park(&mut self, key: Key, waits_for: String) {
+        if let Some(request) = self.requests.get_mut(&key) {
+            request.waits_for = waits_for;
+            self.parked.insert(key);
         }
     }
 

@@ -34,6 +34,8 @@ pub(super) struct Upload {
     dtype: DType,
     shape: Vec<u64>,
     replace: bool,
+    /// The CREATE_ARRAY that it comes from.
+    created_by: Key,
     ticket: String,
     grid: Grid,
     /// The workers planned for each segment, the primary first.
@@ -86,16 +88,19 @@ impl Cluster {
         if let Some(park) = self.enough_workers(len > 0)? {
             return Ok(park);
         }
-        let Some(version) = self.new_id() else {
-            return Ok(Answer::Park("id from the log".to_string()));
-        };
         let grid = Grid::new(len);
         let segments = grid.segments();
+        if let Some(version) = self.uploads.iter().find(|(_, upload)| upload.created_by == key).map(|(id, _)| *id) {
+            self.plan(version, key, (0..segments).collect(), BTreeSet::new()); // it found no worker the first time
+            return Ok(Answer::Later);
+        }
+        let Some(version) = self.new_id() else { return Ok(Answer::Park("id from the log".to_string())) };
         let upload = Upload {
             name: create.array_id,
             dtype: create.dtype,
             shape: create.shape,
             replace: create.replace,
+            created_by: key,
             ticket: format!("{:032x}", (self.entropy)()),
             grid,
             planned: vec![Vec::new(); segments as usize],
@@ -242,12 +247,17 @@ impl Cluster {
             // Some may have gone down after they had answered.
             upload.planned[*segment as usize].retain(|worker| members.contains_key(worker));
         }
-        let Some((upload, planning)) = self.uploads.get(&version).and_then(|u| Some((u, u.planning.as_ref()?))) else { return };
+        let Some((upload, planning)) = self.uploads.get(&version).and_then(|u| Some((u, u.planning.as_ref()?))) else {
+            return;
+        };
         let homeless: Vec<SegmentIndex> =
             planning.segments.iter().filter(|segment| upload.planned[**segment as usize].is_empty()).copied().collect();
         let (key, rounds) = (planning.key, planning.rounds);
         if !homeless.is_empty() && rounds < ROUNDS_MAX {
             return self.ask_for_room(version, &homeless);
+        }
+        if !homeless.is_empty() && self.placeable().next().is_none() && self.hopes() {
+            return self.plan_later(version, key);
         }
         if !homeless.is_empty() {
             let error = self.no_room(upload, planning);
@@ -259,6 +269,14 @@ impl Cluster {
             upload.planning = None;
         }
         self.answer(key, plan.into());
+    }
+
+    /// All workers are gone, and some may come back: the request is tried again when something changes.
+    fn plan_later(&mut self, version: VersionId, key: Key) {
+        if let Some(upload) = self.uploads.get_mut(&version) {
+            upload.planning = None;
+        }
+        self.park(key, "worker that is alive".to_string());
     }
 
     fn no_room(&self, upload: &Upload, planning: &Planning) -> WireError {

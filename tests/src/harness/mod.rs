@@ -1,0 +1,275 @@
+//! Real programs for tests: a master and workers as processes, killed, paused and started again as a test likes.
+//!
+//! ```no_run
+//! let mut cluster = tests::harness::Setup::new().workers(3).start();
+//! let client = cluster.connect();
+//! client.create("a", &[1.0, 2.0]).unwrap();
+//! cluster.kill("w1");
+//! assert_eq!(client.get::<f64>("a").unwrap(), [1.0, 2.0]);
+//! ```
+//!
+//! Nothing stays behind: every process is in one process group, and a shell at its head ends them all when its standard
+//! input closes, which happens however this process ends. When a test fails, the ends of all logs are printed and
+//! the directory with the logs stays.
+
+pub mod oracle;
+mod process;
+mod programs;
+pub mod wait;
+
+pub use process::{Ran, run};
+pub use programs::Programs;
+
+use client::Cluster;
+use process::{Group, Process};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::time::Duration;
+use tempfile::TempDir;
+use wait::until;
+
+/// The deadline of every call of a library client of the harness. A correct cluster needs a small part of it, also on a
+/// machine that is busy with other tests.
+pub const CALL_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long what should happen soon may take before a test gives up.
+pub const SOON: Duration = Duration::from_secs(30);
+
+/// How many lines of every log are printed when a test fails.
+const LOG_LINES_SHOWN: usize = 40;
+
+/// What cluster to start.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    workers: usize,
+    replication: u32,
+    threads: usize,
+}
+
+impl Default for Setup {
+    fn default() -> Setup {
+        Setup { workers: 3, replication: 2, threads: 1 }
+    }
+}
+
+impl Setup {
+    /// Three workers with one thread each, two copies.
+    pub fn new() -> Setup {
+        Setup::default()
+    }
+
+    /// So many workers, called w1, w2, …
+    pub fn workers(mut self, workers: usize) -> Setup {
+        self.workers = workers;
+        self
+    }
+
+    /// So many copies.
+    pub fn replication(mut self, replication: u32) -> Setup {
+        self.replication = replication;
+        self
+    }
+
+    /// Threads each worker computes with.
+    pub fn threads(mut self, threads: usize) -> Setup {
+        self.threads = threads;
+        self
+    }
+
+    /// Starts it, and waits until all workers are alive.
+    pub fn start(self) -> Processes {
+        let directory = tempfile::Builder::new().prefix("darray-test-").tempdir().expect("a temporary directory");
+        let mut processes = Processes {
+            programs: Programs::built(),
+            group: Group::start(),
+            directory: Some(directory),
+            master_address: "127.0.0.1:0".to_string(),
+            processes: BTreeMap::new(),
+            setup: self.clone(),
+        };
+        processes.start_master();
+        for n in 1..=self.workers {
+            processes.start_worker(&format!("w{n}"));
+        }
+        processes.wait_alive(self.workers);
+        processes
+    }
+}
+
+/// A running cluster. Dropping it ends all its processes.
+#[derive(Debug)]
+pub struct Processes {
+    programs: &'static Programs,
+    group: Group,
+    directory: Option<TempDir>,
+    master_address: String,
+    /// By name: `master`, or the worker's id.
+    processes: BTreeMap<String, Process>,
+    setup: Setup,
+}
+
+impl Processes {
+    /// HOST:PORT of the master, the same in all its lives.
+    pub fn master_address(&self) -> &str {
+        &self.master_address
+    }
+
+    /// Where logs and data are.
+    pub fn directory(&self) -> &Path {
+        self.directory.as_ref().expect("there until the end").path()
+    }
+
+    /// The master's data directory.
+    pub fn data_dir(&self) -> PathBuf {
+        self.directory().join("data")
+    }
+
+    /// A client of its own.
+    pub fn connect(&self) -> Cluster {
+        let builder = Cluster::builder().masters(&self.master_address).timeout(CALL_TIMEOUT);
+        builder.connect_timeout(SOON).connect().expect("the master can be reached")
+    }
+
+    /// Runs the program `client` with these words.
+    pub fn client(&self, line: &str) -> Ran {
+        self.client_with_input(line, b"")
+    }
+
+    /// Runs the program `client` with these words and this standard input.
+    pub fn client_with_input(&self, line: &str, input: &[u8]) -> Ran {
+        let mut command = Command::new(&self.programs.client);
+        command.args(line.split_whitespace()).env("DARRAY_MASTER", &self.master_address).env_remove("RUST_LOG");
+        command.current_dir(self.directory());
+        run(&mut command, input)
+    }
+
+    /// Starts a master, on the port and data of the one before if there was one.
+    pub fn start_master(&mut self) {
+        let data_dir = self.data_dir();
+        self.start_master_on(&data_dir);
+    }
+
+    /// Starts a master on the port of the one before and some data directory.
+    pub fn start_master_on(&mut self, data_dir: &Path) {
+        let mut command = Command::new(&self.programs.master);
+        command.args(["--listen", &self.master_address, "--replication", &self.setup.replication.to_string()]);
+        command.arg("--data-dir").arg(data_dir);
+        let process = self.spawn("master", command);
+        self.master_address = process.address.clone();
+        self.processes.insert("master".to_string(), process);
+    }
+
+    /// Starts a worker, or a new life of one.
+    pub fn start_worker(&mut self, id: &str) {
+        let mut command = Command::new(&self.programs.worker);
+        command.args(["--id", id, "--master", &self.master_address, "--threads", &self.setup.threads.to_string()]);
+        let process = self.spawn(id, command);
+        self.processes.insert(id.to_string(), process);
+    }
+
+    fn spawn(&self, name: &str, command: Command) -> Process {
+        Process::start(command, &self.group, &self.log(name)).unwrap_or_else(|e| panic!("starting {name}: {e}"))
+    }
+
+    /// The log of a process: all its lives.
+    pub fn log(&self, name: &str) -> PathBuf {
+        self.directory().join(format!("{name}.log"))
+    }
+
+    /// The text of a log.
+    pub fn log_text(&self, name: &str) -> String {
+        std::fs::read_to_string(self.log(name)).unwrap_or_default()
+    }
+
+    /// `kill -9`, also of a paused process.
+    pub fn kill(&mut self, name: &str) {
+        if let Some(mut process) = self.processes.remove(name) {
+            process.kill();
+        }
+    }
+
+    /// `kill -9` and another life on the same port and data.
+    pub fn restart_master(&mut self) {
+        self.kill("master");
+        self.start_master();
+    }
+
+    /// SIGSTOP.
+    pub fn pause(&self, name: &str) {
+        self.processes[name].signal(rustix::process::Signal::STOP);
+    }
+
+    /// SIGCONT.
+    pub fn resume(&self, name: &str) {
+        self.processes[name].signal(rustix::process::Signal::CONT);
+    }
+
+    /// SIGTERM, and how the process ended.
+    pub fn terminate(&mut self, name: &str) -> ExitStatus {
+        self.processes[name].signal(rustix::process::Signal::TERM);
+        self.wait_end(name)
+    }
+
+    /// Waits for the end of a process that was told to end.
+    pub fn wait_end(&mut self, name: &str) -> ExitStatus {
+        let mut process = self.processes.remove(name).expect("it is there");
+        until(&format!("the end of {name}"), SOON, || process.ended())
+    }
+
+    /// The names of the processes that should be there.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.processes.keys().map(String::as_str)
+    }
+
+    /// Fails if a process has ended that nobody ended.
+    pub fn check(&mut self) {
+        for (name, process) in &mut self.processes {
+            if let Some(status) = process.ended() {
+                panic!("{name} ended by itself: {status}");
+            }
+        }
+    }
+
+    /// Waits until so many workers are alive.
+    pub fn wait_alive(&self, count: usize) {
+        let client = self.connect();
+        until(&format!("{count} workers alive"), SOON, || {
+            let alive = client.status().ok()?.workers_alive as usize;
+            (alive == count).then_some(())
+        });
+    }
+
+    /// Waits until so many workers are alive and every segment has all its copies.
+    pub fn wait_whole(&self, workers: usize) {
+        let client = self.connect();
+        until(&format!("{workers} workers with all copies"), SOON, || {
+            let status = client.status().ok()?;
+            let whole = status.workers_alive as usize == workers && status.workers_suspect == 0;
+            (whole && status.under_replicated == 0).then_some(())
+        });
+    }
+
+    fn print_logs(&self) {
+        for name in std::iter::once("master".to_string()).chain((1..=99).map(|n| format!("w{n}"))) {
+            let Ok(text) = std::fs::read_to_string(self.log(&name)) else { continue };
+            let lines: Vec<&str> = text.lines().collect();
+            let last = lines.len().saturating_sub(LOG_LINES_SHOWN);
+            eprintln!("---- end of the log of {name}\n{}", lines[last..].join("\n"));
+        }
+    }
+}
+
+impl Drop for Processes {
+    fn drop(&mut self) {
+        for process in self.processes.values_mut() {
+            process.kill();
+        }
+        if std::thread::panicking() {
+            self.print_logs();
+            if let Some(directory) = self.directory.take() {
+                eprintln!("---- all logs: {}", directory.keep().display());
+            }
+        }
+    }
+}

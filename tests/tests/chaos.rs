@@ -405,12 +405,17 @@ fn calls_summary(course: &Course) -> String {
 /// How soon work flowed again after deaths that were noticed by a closed connection.
 fn resumed_summary(watcher: &Cluster) -> String {
     let incidents = watcher.incidents().unwrap();
-    let killed = incidents.iter().filter(|incident| incident.kind == IncidentKind::WorkerDown && incident.detected_ms < 500);
+    let killed =
+        incidents.iter().filter(|incident| incident.kind == IncidentKind::WorkerDown && incident.detected_ms < 500);
     let mut resumed: Vec<u64> = killed.filter_map(|incident| incident.resumed_ms).collect();
     resumed.sort_unstable();
     match resumed.as_slice() {
         [] => "no operation was running at a kill".to_string(),
-        all => format!("work flowed again after kills in {}/{} ms (median/slowest)", all[all.len() / 2], all[all.len() - 1]),
+        all => format!(
+            "work flowed again after kills in {}/{} ms (median/slowest)",
+            all[all.len() / 2],
+            all[all.len() - 1]
+        ),
     }
 }
 

@@ -123,7 +123,8 @@ fn delete_and_shutdown_end_things_for_good() {
         assert_eq!(cluster.wait_end(name).code(), Some(0), "{name}");
     }
     let mut nobody = std::process::Command::new(&tests::harness::Programs::built().client);
-    let ran = tests::harness::run(nobody.args(["--master", cluster.master_address(), "--timeout", "0.5", "status"]), b"");
+    let ran =
+        tests::harness::run(nobody.args(["--master", cluster.master_address(), "--timeout", "0.5", "status"]), b"");
     assert_eq!(ran.code, 3);
 }
 

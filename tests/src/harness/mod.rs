@@ -8,9 +8,9 @@
 //! assert_eq!(client.get::<f64>("a").unwrap(), [1.0, 2.0]);
 //! ```
 //!
-//! Nothing stays behind: every process is in one process group, and a shell at its head ends them all when its standard
-//! input closes, which happens however this process ends. When a test fails, the ends of all logs are printed and
-//! the directory with the logs stays.
+//! Nothing stays behind: every process is in one process group, and a shell at its head ends them all and removes their
+//! directory when its standard input closes, which happens however this process ends. When a test fails, the ends of
+//! all logs are printed and the directory with the logs stays.
 
 pub mod oracle;
 mod process;
@@ -82,8 +82,8 @@ impl Setup {
         let directory = tempfile::Builder::new().prefix("darray-test-").tempdir().expect("a temporary directory");
         let mut processes = Processes {
             programs: Programs::built(),
-            group: Group::start(),
-            directory: Some(directory),
+            group: Group::start(directory.path()),
+            directory,
             master_address: "127.0.0.1:0".to_string(),
             processes: BTreeMap::new(),
             setup: self.clone(),
@@ -102,7 +102,7 @@ impl Setup {
 pub struct Processes {
     programs: &'static Programs,
     group: Group,
-    directory: Option<TempDir>,
+    directory: TempDir,
     master_address: String,
     /// By name: `master`, or the worker's id.
     processes: BTreeMap<String, Process>,
@@ -117,7 +117,7 @@ impl Processes {
 
     /// Where logs and data are.
     pub fn directory(&self) -> &Path {
-        self.directory.as_ref().expect("there until the end").path()
+        self.directory.path()
     }
 
     /// The master's data directory.
@@ -250,13 +250,17 @@ impl Processes {
         });
     }
 
-    fn print_logs(&self) {
+    /// Prints the ends of all logs, and keeps the directory that they are in.
+    pub fn show_logs(&mut self) {
         for name in std::iter::once("master".to_string()).chain((1..=99).map(|n| format!("w{n}"))) {
             let Ok(text) = std::fs::read_to_string(self.log(&name)) else { continue };
             let lines: Vec<&str> = text.lines().collect();
             let last = lines.len().saturating_sub(LOG_LINES_SHOWN);
             eprintln!("---- end of the log of {name}\n{}", lines[last..].join("\n"));
         }
+        self.group.keep_directory();
+        self.directory.disable_cleanup(true);
+        eprintln!("---- all logs: {}", self.directory().display());
     }
 }
 
@@ -266,10 +270,7 @@ impl Drop for Processes {
             process.kill();
         }
         if std::thread::panicking() {
-            self.print_logs();
-            if let Some(directory) = self.directory.take() {
-                eprintln!("---- all logs: {}", directory.keep().display());
-            }
+            self.show_logs();
         }
     }
 }

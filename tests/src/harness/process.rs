@@ -12,7 +12,10 @@ use std::time::Duration;
 /// How long a program may take to say where it listens.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A process group whose head ends it when its standard input closes, however that happens.
+/// What the head of a group does. It ends with the group.
+const HEAD: &str = r#"read -r word; test "$word" = keep || rm -rf -- "$1"; read -r word; kill -9 -$$"#;
+
+/// A process group whose head ends it when its standard input closes, however that happens, and removes its directory.
 #[derive(Debug)]
 pub struct Group {
     head: Child,
@@ -22,12 +25,19 @@ pub struct Group {
 
 impl Group {
     /// Starts the head.
-    pub fn start() -> Group {
+    pub fn start(directory: &Path) -> Group {
         let mut command = Command::new("sh");
-        command.args(["-c", "read -r _; kill -9 -$$"]).process_group(0).stdin(Stdio::piped());
+        command.args(["-c", HEAD, "sh"]).arg(directory).process_group(0).stdin(Stdio::piped());
         let mut head = command.spawn().expect("a shell");
         let lifeline = head.stdin.take();
         Group { head, lifeline }
+    }
+
+    /// Has the directory stay.
+    pub fn keep_directory(&mut self) {
+        if let Some(lifeline) = &mut self.lifeline {
+            let _ = lifeline.write_all(b"keep\n"); // it is there as long as we are
+        }
     }
 }
 

@@ -30,7 +30,19 @@ impl Programs {
         };
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut command = Command::new(cargo);
-        command.args(["build", "--quiet", "--profile", profile, "--bins", "-p", "master", "-p", "worker", "-p", "client"]);
+        command.args([
+            "build",
+            "--quiet",
+            "--profile",
+            profile,
+            "--bins",
+            "-p",
+            "master",
+            "-p",
+            "worker",
+            "-p",
+            "client",
+        ]);
         command.arg("--manifest-path").arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"));
         command.arg("--target-dir").arg(directory.parent().unwrap_or(&directory));
         let status = command.status().unwrap_or_else(|e| panic!("cannot run cargo: {e}"));

@@ -4,7 +4,7 @@ use super::{Node, World};
 use protocol::message::Body;
 use protocol::message::client::{ArrayCommitted, OperationComplete, OperationState};
 use protocol::{CopyId, Epoch, Message, Reference, VersionId, WorkerId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// The expensive checks are made once in so many steps of the master.
@@ -19,17 +19,83 @@ pub struct Checker {
     steps: u64,
     /// The highest epoch seen of each segment.
     epochs: BTreeMap<CopyId, Epoch>,
+    /// Copies that broke: they may be thrown away between a commit and its answer.
+    pub(crate) flipped: BTreeSet<CopyId>,
     /// When workers were killed.
     pub(crate) killed: Vec<Duration>,
+}
+
+/// What the master believes, as far as stories tell it.
+#[derive(Debug, Default)]
+pub struct Watch {
+    workers: BTreeMap<WorkerId, String>,
+    versions: BTreeMap<VersionId, Watched>,
+}
+
+/// One version.
+#[derive(Debug, PartialEq)]
+struct Watched {
+    copies: usize,
+    target: usize,
+    primaries: Vec<Option<WorkerId>>,
 }
 
 impl World {
     /// After every step of the master.
     pub(crate) fn check_master(&mut self) {
         self.checker.steps += 1;
+        if self.watched {
+            self.watch_master();
+        }
         if self.checker.steps % EXPENSIVE_EVERY == 0 {
             self.check_thoroughly();
         }
+    }
+
+    /// All checks, now.
+    pub fn check_now(&mut self) {
+        self.check_thoroughly();
+    }
+
+    /// Writes down what has changed in what the master believes: workers, and versions with their copies.
+    fn watch_master(&mut self) {
+        let Some(cluster) = &self.master.cluster else { return };
+        let mut now = Watch::default();
+        for worker in cluster.list_workers().workers {
+            now.workers.insert(worker.id, format!("{:?}", worker.state).to_lowercase());
+        }
+        for (id, version) in cluster.catalog().versions() {
+            let copies = version.segments.iter().map(|segment| segment.holders.len()).min();
+            let primaries = version.segments.iter().map(|segment| segment.holders.first().cloned()).collect();
+            let target = version.replication as usize;
+            now.versions.insert(id, Watched { copies: copies.unwrap_or(target), target, primaries });
+        }
+        let before = std::mem::replace(&mut self.watch, now);
+        let mut news = Vec::new();
+        for (worker, state) in &self.watch.workers {
+            match before.workers.get(worker) {
+                Some(old) if old != state => news.push(format!("master: {worker} {old} -> {state}")),
+                None => news.push(format!("master: {worker} is {state}")),
+                _ => {}
+            }
+        }
+        for (id, version) in &self.watch.versions {
+            let Some(old) = before.versions.get(id).filter(|old| *old != version) else { continue };
+            let changed = old.primaries.iter().zip(&version.primaries).filter(|(old, new)| old != new && new.is_some());
+            let (promoted, target) = (changed.count(), version.target);
+            news.push(format!(
+                "master: {id} copies {}/{target} -> {}/{target}, {promoted} promoted",
+                old.copies, version.copies
+            ));
+        }
+        news.extend(
+            before
+                .versions
+                .keys()
+                .filter(|id| !self.watch.versions.contains_key(id))
+                .map(|id| format!("master: {id} is gone")),
+        );
+        self.trace.extend(news);
     }
 
     fn check_thoroughly(&mut self) {
@@ -74,8 +140,9 @@ impl World {
         let recently = self.checker.killed.iter().filter(|at| self.now.saturating_sub(**at) <= DETECTION).count();
         for segment in 0..version.segments.len() as u32 {
             let held = (0..self.workers.len()).filter(|n| self.has_copy(*n, CopyId(id, segment))).count();
+            let broken = usize::from(self.checker.flipped.contains(&CopyId(id, segment)));
             assert!(
-                held + recently >= copies as usize,
+                held + broken + recently >= copies as usize,
                 "{id}/{segment} is acknowledged with {copies} copies, and {held} workers hold it, {recently} died just now"
             );
         }
@@ -98,7 +165,12 @@ impl World {
         let state = |n: usize| {
             let agent = self.workers[n].agent.as_ref();
             let next = agent.and_then(|agent| agent.next_deadline());
-            format!("w{}: registered {:?}, next {next:?}, {}", n + 1, agent.map(|agent| agent.is_registered()), self.links_of(n))
+            format!(
+                "w{}: registered {:?}, next {next:?}, {}",
+                n + 1,
+                agent.map(|agent| agent.is_registered()),
+                self.links_of(n)
+            )
         };
         (0..self.workers.len()).map(state).collect::<Vec<_>>().join("\n")
     }
@@ -113,7 +185,12 @@ impl World {
             for (n, segment) in version.segments.iter().enumerate() {
                 let wanted = (version.replication as usize).min(live);
                 let lost = segment.holders.is_empty() && self.loss_allowed;
-                assert!(lost || segment.holders.len() >= wanted, "{id}/{n} has {} of {wanted} copies\n{}", segment.holders.len(), self.worker_states());
+                assert!(
+                    lost || segment.holders.len() >= wanted,
+                    "{id}/{n} has {} of {wanted} copies\n{}",
+                    segment.holders.len(),
+                    self.worker_states()
+                );
                 for holder in &segment.holders {
                     let holds = self.has_copy(World::worker_number(holder), CopyId(id, n as u32));
                     assert!(holds, "the catalog says that {holder} holds {id}/{n}, and it does not");

@@ -72,7 +72,8 @@ impl World {
     pub(crate) fn on_fault(&mut self, fault: Fault) {
         match fault {
             Fault::KillWorker { worker, down } => {
-                if self.may_lose(worker) {
+                if self.may_lose(worker) && self.may_kill_one_more() {
+                    self.unmended_kills += 1;
                     self.kill_worker(worker);
                     self.after(down, Action::Fault(Fault::StartWorker { worker }));
                 }
@@ -82,7 +83,8 @@ impl World {
                     self.start_worker(worker);
                 }
             }
-            Fault::Pause { node, .. } if self.last_reset.get(&node).is_some_and(|at| self.now - *at < Duration::from_secs(2)) => {}
+            Fault::Pause { node, .. }
+                if self.last_reset.get(&node).is_some_and(|at| self.now - *at < Duration::from_secs(2)) => {}
             Fault::Pause { node, stopped } => {
                 self.pause(node, true);
                 self.after(stopped, Action::Fault(Fault::Continue { node }));
@@ -136,7 +138,8 @@ impl World {
 
     /// Breaks a copy that somebody else holds too.
     fn flip_some_bit(&mut self, which: u64) {
-        let intact = |world: &World, copy: CopyId| (0..world.workers.len()).filter(|n| world.holds_intact(*n, copy)).count();
+        let intact =
+            |world: &World, copy: CopyId| (0..world.workers.len()).filter(|n| world.holds_intact(*n, copy)).count();
         let held = |world: &World, copy: CopyId| (0..world.workers.len()).filter(|n| world.has_copy(*n, copy)).count();
         let copies: Vec<(usize, CopyId)> = (0..self.workers.len())
             .flat_map(|n| {
@@ -157,6 +160,18 @@ impl World {
     pub(crate) fn holds_intact(&self, n: usize, copy: CopyId) -> bool {
         let store = self.workers[n].store.as_ref();
         store.and_then(|store| store.get(copy)).is_some_and(|segment| segment.is_intact())
+    }
+
+    /// Whether fewer than R - 1 workers have died since all segments had all their copies: what is being written or
+    /// computed is in no catalog yet, and is promised to survive no more than that either.
+    fn may_kill_one_more(&mut self) -> bool {
+        let noticed = self.checker.killed.last().is_none_or(|at| self.now - *at > Duration::from_secs(2));
+        let master = &self.processes[&Node::Master];
+        let whole = self.cluster().is_some_and(|cluster| cluster.catalog().under_replicated().is_empty());
+        if noticed && whole && master.alive && !master.paused {
+            self.unmended_kills = 0;
+        }
+        self.loss_allowed || self.unmended_kills + 1 < self.plan.replication
     }
 
     /// Whether a worker may be killed: nothing is lost by that that the cluster has promised to keep.

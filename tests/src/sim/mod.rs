@@ -107,10 +107,15 @@ pub struct World {
     pub trace: Vec<String>,
     /// Whether losing data is allowed: more copies were killed than the cluster promises to survive.
     pub loss_allowed: bool,
+    /// Whether changes in what the master believes are written down.
+    pub watched: bool,
+    pub(crate) watch: checks::Watch,
     /// When a connection of each node was reset last.
     pub(crate) last_reset: BTreeMap<Node, Duration>,
     /// Whether the network is slow for a while.
     pub(crate) slow: bool,
+    /// Workers killed since all segments had all their copies.
+    pub(crate) unmended_kills: u32,
     /// A worker that was asked to end.
     pub(crate) draining: Option<usize>,
     /// Counters for the summary.
@@ -142,6 +147,9 @@ impl World {
             loss_allowed: false,
             slow: false,
             draining: None,
+            unmended_kills: 0,
+            watched: false,
+            watch: checks::Watch::default(),
             last_reset: BTreeMap::new(),
             events: 0,
             checker: checks::Checker::default(),
@@ -179,6 +187,16 @@ impl World {
     /// Writes down what happened.
     pub(crate) fn note(&mut self, what: impl Into<String>) {
         self.trace.push(what.into());
+    }
+
+    /// The master's state machine, if it has ever run.
+    pub fn cluster(&self) -> Option<&master::cluster::Cluster> {
+        self.master.cluster.as_ref()
+    }
+
+    /// A client.
+    pub fn client(&self, n: usize) -> &ClientNode {
+        &self.clients[n]
     }
 
     /// How people call a node.

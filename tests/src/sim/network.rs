@@ -144,6 +144,12 @@ impl World {
         self.conns.remove(&conn);
     }
 
+    /// Resets all connections of a node.
+    pub fn reset_links_of(&mut self, node: Node) {
+        let conns: Vec<u64> = self.conns.iter().filter(|(_, conn)| conn.from.0 == node).map(|(id, _)| *id).collect();
+        conns.into_iter().for_each(|conn| self.reset(conn));
+    }
+
     pub(crate) fn on_packet(&mut self, conn: u64, to: Life, packet: Packet) {
         if !self.is_alive(to) || self.hung_up.contains(&(conn, to.0)) {
             return;

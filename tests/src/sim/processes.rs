@@ -170,6 +170,12 @@ impl World {
         self.step_master(Event::Committed { index, command });
     }
 
+    /// Whether such a command is in the log.
+    pub fn has_written(&self, command: &str) -> bool {
+        let kind = |command: &Command| serde_json::to_value(command).ok()?["command"].as_str().map(ToString::to_string);
+        self.master.log.iter().any(|written| kind(written).as_deref() == Some(command))
+    }
+
     /// Kills the master. What it was writing may be in the file or not; with `power_loss`, what was not synced either.
     pub fn kill_master(&mut self, power_loss: bool) {
         if !self.is_alive(self.life(Node::Master)) {
@@ -218,6 +224,12 @@ impl World {
         }
         self.note(format!("{} starts", World::name_of(node)));
         self.step_worker(n, worker::agent::Event::Tick);
+    }
+
+    /// One more worker.
+    pub fn add_worker(&mut self) {
+        self.workers.push(WorkerNode::default());
+        self.start_worker(self.workers.len() - 1);
     }
 
     /// Kills a worker: its copies are gone.
@@ -513,7 +525,8 @@ impl World {
     pub(crate) fn links_of(&self, n: usize) -> String {
         let node = &self.workers[n];
         let open = |conn: &u64| self.conns.contains_key(conn);
-        let links: Vec<String> = node.links.iter().map(|(link, conn)| format!("{link}: {conn} open {}", open(conn))).collect();
+        let links: Vec<String> =
+            node.links.iter().map(|(link, conn)| format!("{link}: {conn} open {}", open(conn))).collect();
         format!("started {:?}, links {links:?}, heartbeats {:?}", node.started, node.heartbeats)
     }
 
@@ -550,6 +563,7 @@ impl World {
 
     /// Flips a bit in one copy that a worker holds, as a broken memory would.
     pub fn corrupt(&mut self, n: usize, copy: CopyId) -> bool {
+        self.checker.flipped.insert(copy);
         let Some(store) = &mut self.workers[n].store else { return false };
         let Some(segment) = store.get(copy) else { return false };
         let mut bytes = segment.buffer().as_bytes().to_vec();

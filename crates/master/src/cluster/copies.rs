@@ -41,7 +41,8 @@ impl Cluster {
         let Some(segment) = self.catalog.segment(copy) else {
             return Vec::new();
         };
-        let has = |worker: &&WorkerId| self.live(worker).is_some_and(|member| member.holds(copy) == Some(segment.crc32c));
+        let has =
+            |worker: &&WorkerId| self.live(worker).is_some_and(|member| member.holds(copy) == Some(segment.crc32c));
         let live = segment.holders.iter().filter(has);
         let mut readers: Vec<WorkerId> = live.cloned().collect();
         readers.sort_by_key(|worker| self.members[worker].suspect);
@@ -270,19 +271,23 @@ impl Cluster {
 
     /// A copy did not have the bytes it should have.
     pub(super) fn on_broken_copy(&mut self, worker: &WorkerId, copy: CopyId) {
-        self.lose_copy(worker, copy);
-        self.record_incident(IncidentKind::BrokenCopy, worker, format!("its copy of {copy} did not have its checksum"));
+        if self.lose_copy(worker, copy) {
+            self.record_incident(
+                IncidentKind::BrokenCopy,
+                worker,
+                format!("its copy of {copy} did not have its checksum"),
+            );
+        }
     }
 
-    /// A worker does not have a copy that it was thought to have.
-    pub(super) fn lose_copy(&mut self, worker: &WorkerId, copy: CopyId) {
-        if let Some(member) = self.members.get_mut(worker) {
-            member.remove(copy);
-        }
+    /// A worker does not have a copy that it was thought to have. False if that was known already.
+    pub(super) fn lose_copy(&mut self, worker: &WorkerId, copy: CopyId) -> bool {
+        let news = self.members.get_mut(worker).is_some_and(|member| member.remove(copy));
         if self.catalog.segment(copy).is_some_and(|segment| segment.holders.contains(worker)) {
             self.copies_removed.push((copy, worker.clone()));
         }
         self.changed = true;
+        news
     }
 
     /// Tells the catalog about copies that came and went. Not synced: inventories tell it again after a restart.

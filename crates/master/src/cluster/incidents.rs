@@ -73,17 +73,23 @@ impl Cluster {
         }
     }
 
-    /// Closes all open incidents when every segment has its copies again and work flows.
+    /// Closes open incidents when every segment that can be mended has its copies again, and work flows. Those that cost
+    /// the last copy of something stay open as long as that is not back.
     pub(super) fn close_incidents(&mut self) {
-        let mended = self.settled() && self.catalog.under_replicated().is_empty();
-        if self.incidents.is_empty() || !mended || !self.proposed.is_empty() {
+        if self.incidents.is_empty() || !self.settled() || !self.proposed.is_empty() {
             return;
         }
-        let still_waiting = |open: &OpenIncident| {
-            open.operations_running && open.incident.resumed_ms.is_none() && !self.operations.is_empty()
+        let (thin, lost) = match self.catalog.under_replicated().first() {
+            None => (false, false),
+            Some((first, _)) => {
+                (self.catalog.under_replicated().last().is_some_and(|(last, _)| *last > 0), *first == 0)
+            }
         };
-        let (waiting, done): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.incidents).into_iter().partition(still_waiting);
+        let still_open = |open: &OpenIncident| {
+            let stuck = open.operations_running && open.incident.resumed_ms.is_none() && !self.operations.is_empty();
+            thin || stuck || (lost && open.incident.segments_lost > 0)
+        };
+        let (waiting, done): (Vec<_>, Vec<_>) = std::mem::take(&mut self.incidents).into_iter().partition(still_open);
         self.incidents = waiting;
         for mut open in done {
             open.incident.redundancy_restored_ms = Some(self.since_ms(open.since));
@@ -100,7 +106,7 @@ impl Cluster {
     pub(super) fn record_incident(&mut self, kind: IncidentKind, worker: &WorkerId, cause: String) {
         log::warn!("worker {worker}: {cause}");
         let incident = incident(kind, Some(worker.clone()), self.now.unix_ms, cause, 0);
-        let then = Then::WorkerIsDown { detected: self.now.elapsed, operations_running: false, redispatched: 0 };
+        let then = Then::IncidentRecorded { detected: self.now.elapsed, operations_running: false, redispatched: 0 };
         self.propose(Command::Incident { incident }, false, then);
     }
 }

@@ -538,7 +538,7 @@ impl Cluster {
         self.on_reservers_down(worker);
         let incident =
             incident(kind, Some(worker.clone()), self.now.unix_ms, cause.to_string(), silence.as_millis() as u64);
-        let then = Then::WorkerIsDown { detected: self.now.elapsed, operations_running, redispatched };
+        let then = Then::IncidentRecorded { detected: self.now.elapsed, operations_running, redispatched };
         self.propose(Command::WorkerDown { worker: worker.clone(), incident }, true, then);
         self.decide_claims(worker, false);
         self.changed = true;
@@ -548,7 +548,7 @@ impl Cluster {
         log::warn!("worker {worker} is down: {cause}");
         let incident =
             incident(kind, Some(worker.clone()), self.now.unix_ms, cause.to_string(), silence.as_millis() as u64);
-        let then = Then::WorkerIsDown { detected: self.now.elapsed, operations_running: false, redispatched: 0 };
+        let then = Then::IncidentRecorded { detected: self.now.elapsed, operations_running: false, redispatched: 0 };
         self.propose(Command::WorkerDown { worker: worker.clone(), incident }, true, then);
     }
 

@@ -156,7 +156,7 @@ enum Then {
     Nothing,
     IdsReserved { below: u64 },
     WorkerIsUp { worker: WorkerId, incarnation: u64 },
-    WorkerIsDown { detected: Duration, operations_running: bool, redispatched: u64 },
+    IncidentRecorded { detected: Duration, operations_running: bool, redispatched: u64 },
     Answer { key: Key, body: Body },
     UploadCommitted { version: VersionId, key: Key, body: Body },
     OperationCommitted { version: VersionId, reply: OperationComplete },
@@ -256,7 +256,8 @@ impl Cluster {
             let cluster_id = uuid::Builder::from_random_bytes((cluster.entropy)().to_le_bytes()).into_uuid();
             cluster.propose(Command::Founded { cluster: cluster_id }, true, Then::Nothing);
         }
-        cluster.propose(Command::MasterStarted { at: now.unix_ms }, true, Then::Nothing);
+        let then = Then::IncidentRecorded { detected: now.elapsed, operations_running: false, redispatched: 0 };
+        cluster.propose(Command::MasterStarted { at: now.unix_ms }, true, then);
         cluster.reserve_ids();
         cluster
     }
@@ -322,7 +323,7 @@ impl Cluster {
             Then::Nothing => {}
             Then::IdsReserved { below } => self.ids_reserved_below = below,
             Then::WorkerIsUp { worker, incarnation } => self.on_worker_up(&worker, incarnation, applied),
-            Then::WorkerIsDown { detected, operations_running, redispatched } => {
+            Then::IncidentRecorded { detected, operations_running, redispatched } => {
                 self.open_incident(applied.incident, detected, operations_running, redispatched);
             }
             Then::Answer { key, body } => self.answer(key, or_refused(body)),

@@ -519,7 +519,9 @@ impl Cluster {
             _ => running.last_failure = Some(error.clone()),
         }
         match error.code {
-            ErrorCode::NotHeld => self.lose_copy(worker, source),
+            ErrorCode::NotHeld => {
+                self.lose_copy(worker, source);
+            }
             ErrorCode::ChecksumMismatch => self.on_broken_copy(worker, source),
             ErrorCode::UnknownOperation | ErrorCode::TypeMismatch => self.end_operation(copy.version(), Err(error)),
             _ => {}

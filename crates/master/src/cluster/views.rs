@@ -7,7 +7,8 @@ use protocol::{CopyId, SegmentIndex, VersionId, WireError, WorkerId, name};
 use std::collections::BTreeMap;
 
 impl Cluster {
-    pub(super) fn list_arrays(&self) -> Arrays {
+    /// All arrays, in short.
+    pub fn list_arrays(&self) -> Arrays {
         Arrays { arrays: self.catalog.arrays().map(|array| self.summarize(array)).collect() }
     }
 
@@ -35,7 +36,8 @@ impl Cluster {
         }
     }
 
-    pub(super) fn describe_array(&self, array_id: &str) -> Result<ArrayInfo, WireError> {
+    /// All about one array.
+    pub fn describe_array(&self, array_id: &str) -> Result<ArrayInfo, WireError> {
         let Some((_, array)) = self.catalog.find(array_id) else {
             return Err(self.unknown_array(array_id));
         };
@@ -69,7 +71,8 @@ impl Cluster {
         }
     }
 
-    pub(super) fn list_workers(&self) -> Workers {
+    /// All workers that ever registered.
+    pub fn list_workers(&self) -> Workers {
         let mut primaries: BTreeMap<&WorkerId, u64> = BTreeMap::new();
         for (_, version) in self.catalog.versions() {
             for primary in version.segments.iter().filter_map(|segment| segment.holders.first()) {
@@ -107,7 +110,8 @@ impl Cluster {
         }
     }
 
-    pub(super) fn cluster_status(&self) -> ClusterStatus {
+    /// How the cluster is.
+    pub fn cluster_status(&self) -> ClusterStatus {
         let suspect = self.members.values().filter(|member| member.suspect).count() as u32;
         let alive = self.members.values().filter(|member| member.up && !member.suspect).count() as u32;
         let (mut under_replicated, mut waiting, mut lost, mut segments) = (0, 0, 0, 0);
@@ -147,7 +151,8 @@ impl Cluster {
         }
     }
 
-    pub(super) fn list_operations(&self) -> Operations {
+    /// What is running.
+    pub fn list_operations(&self) -> Operations {
         let now = self.now.elapsed;
         let info = |(id, running): (&VersionId, &super::Running)| OperationInfo {
             operation: *id,
@@ -164,7 +169,8 @@ impl Cluster {
         Operations { operations: self.operations.iter().map(info).collect() }
     }
 
-    pub(super) fn list_incidents(&self) -> Incidents {
+    /// What went wrong, and how it was mended.
+    pub fn list_incidents(&self) -> Incidents {
         let open: BTreeMap<u64, &Incident> =
             self.incidents.iter().map(|open| (open.incident.id, &open.incident)).collect();
         let newest = |incident: &Incident| open.get(&incident.id).map_or(incident, |open| open).clone();

@@ -1,7 +1,7 @@
 //! Connections to the data ports of other workers.
 
 use crate::sockets::{Sockets, Writer};
-use protocol::limits::{CONNECT_TIMEOUT, PAYLOAD_GRACE};
+use protocol::limits::CONNECT_TIMEOUT;
 use protocol::message::client::Endpoint;
 use protocol::message::{Hello, Role};
 use protocol::net::{self, Receiver};
@@ -17,8 +17,9 @@ const PEERS_MAX: usize = 64;
 /// dead one do not wait for it a hundred times.
 const DOWN_FOR: Duration = Duration::from_secs(2);
 
-/// How long the first bytes of an answer may take that needs no work on the other side.
-pub(crate) const REPLY_TIMEOUT: Duration = PAYLOAD_GRACE;
+/// How long the first bytes of an answer may take that needs no work on the other side: after a second of silence the
+/// master takes a worker for dead too.
+pub(crate) const REPLY_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Why an exchange with another worker failed.
 #[derive(Debug)]

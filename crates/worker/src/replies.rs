@@ -10,12 +10,11 @@
 //! Every wait has a deadline.
 
 use crate::Serving;
-use crate::peer::{PeerError, Peers, REPLY_TIMEOUT};
+use crate::peer::{PeerError, Peers};
 use crate::sockets::Writer;
 use crate::store::Segment;
 use crossbeam_channel::{Receiver, Sender};
 use log::{debug, warn};
-use protocol::limits::payload_timeout;
 use protocol::message::PayloadKind;
 use protocol::message::client::Endpoint;
 use protocol::message::data::{DistributeArray, FailedWorker, SegmentStored};
@@ -100,9 +99,14 @@ impl Forwarding {
         Message::new(distribute).with_payload(payload).serving(self.head.request.clone())
     }
 
-    /// How long the answer of the first target may take: receiving, at each hop from there on.
+    /// How long the answer of the first target may take: receiving, at each hop from there on. In vain it costs a copy,
+    /// which the master makes anew; but a stopped replica must not hold its primary for longer than the writer, who waits
+    /// for 1.5 s and these bytes, waits for the primary.
     fn patience(&self) -> Duration {
-        REPLY_TIMEOUT + payload_timeout(self.segment.record().bytes()) * self.targets.len() as u32
+        const PER_HOP: Duration = Duration::from_millis(600);
+        const BYTES_PER_MS: u64 = 10 << 10; // 100 Mbit/s, well used
+        let receiving = Duration::from_millis(self.segment.record().bytes() / BYTES_PER_MS);
+        (PER_HOP + receiving) * self.targets.len() as u32
     }
 
     fn fail_first(&mut self, error: WireError) {

@@ -371,7 +371,7 @@ impl Cluster {
                     true
                 }
                 Some(_) => false,
-                None => self.is_needed(copy.0),
+                None => self.is_needed(copy.0) && !self.is_unconfirmed_result(copy),
             };
             match (needed, self.members.get_mut(worker)) {
                 (true, Some(member)) => {

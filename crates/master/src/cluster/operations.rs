@@ -295,6 +295,13 @@ impl Cluster {
         self.live_holders(CopyId(id, segment), crc32c, order)
     }
 
+    /// Whether a copy is a result that nobody has vouched for: of a running operation, and not with the checksum that was
+    /// confirmed. A worker that comes back with it would offer it instead of computing it from a checked source.
+    pub(super) fn is_unconfirmed_result(&self, copy: CopyRecord) -> bool {
+        let work = self.operations.get(&copy.0).map(|running| running.works.get(copy.1 as usize));
+        work.is_some_and(|work| work.is_none_or(|work| !work.confirmed || work.crc32c != Some(copy.crc32c())))
+    }
+
     fn result_copy(&self, id: VersionId, segment: SegmentIndex) -> CopyRecord {
         let running = &self.operations[&id];
         let elements = self.catalog.version(running.source).map_or(0, |version| {

@@ -20,7 +20,7 @@ use std::time::Duration;
 /// An upload that nobody has touched for so long is given up: what was staged dies with its client.
 const IDLE_MAX: Duration = Duration::from_secs(60);
 
-/// How often a plan is made anew because workers have no room or die, before the client is told.
+/// How often a plan is made anew because workers have no room, before the client is told.
 const ROUNDS_MAX: u32 = 5;
 
 /// How long COMMIT waits for a worker to report a copy that it has acknowledged to the client: the report is sent first, so
@@ -55,7 +55,9 @@ struct Planning {
     asked: BTreeSet<WorkerId>,
     /// Workers that refused, could not be reached by the client, or went down.
     avoid: BTreeSet<WorkerId>,
+    /// Plans that found workers without room.
     rounds: u32,
+    refused: bool,
     last_refusal: Option<WireError>,
 }
 
@@ -159,8 +161,15 @@ impl Cluster {
 
     /// Chooses workers for segments and asks them to keep room.
     fn plan(&mut self, version: VersionId, key: Key, segments: Vec<SegmentIndex>, avoid: BTreeSet<WorkerId>) {
-        let planning =
-            Planning { key, segments: segments.clone(), asked: BTreeSet::new(), avoid, rounds: 0, last_refusal: None };
+        let planning = Planning {
+            key,
+            segments: segments.clone(),
+            asked: BTreeSet::new(),
+            avoid,
+            rounds: 0,
+            refused: false,
+            last_refusal: None,
+        };
         if let Some(upload) = self.uploads.get_mut(&version) {
             upload.planning = Some(planning);
         }
@@ -191,7 +200,9 @@ impl Cluster {
         }
         let (ticket, dtype) = (upload.ticket.clone(), upload.dtype);
         if let Some(planning) = &mut upload.planning {
-            planning.rounds += 1;
+            // Workers that died meanwhile don't count; but if there is nobody to ask, another round is in vain.
+            planning.rounds += u32::from(std::mem::take(&mut planning.refused));
+            planning.rounds = if asks.is_empty() { ROUNDS_MAX } else { planning.rounds };
             planning.asked.extend(asks.keys().cloned());
         }
         for (worker, segments) in &asks {
@@ -218,6 +229,7 @@ impl Cluster {
         if let Some(error) = refusal {
             log::info!("worker {worker} does not keep room for {version}: {error}");
             planning.avoid.insert(worker.clone());
+            planning.refused |= error.code != ErrorCode::NoWorkers;
             planning.last_refusal = Some(error);
             let segments = planning.segments.clone();
             for segment in segments {

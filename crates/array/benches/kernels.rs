@@ -55,11 +55,7 @@ fn example2_std(bencher: Bencher) {
     bencher.counter(ItemsCount::new(LEN)).bench_local(|| {
         for (&x, y) in black_box(&input).iter().zip(&mut output) {
             let chosen = x % 3 == 0 || (500..=1000).contains(&x);
-            *y = if chosen {
-                (f64::from(x) * f64::from(x).ln() % 7.0) as i32
-            } else {
-                x
-            };
+            *y = if chosen { (f64::from(x) * f64::from(x).ln() % 7.0) as i32 } else { x };
         }
     });
 }
@@ -68,10 +64,7 @@ fn example2_std(bencher: Bencher) {
 #[divan::bench(args = [1, 0])]
 fn apply_example1(bencher: Bencher, threads: usize) {
     let input = Buffer::from_slice(&doubles(1e3));
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(threads)
-        .build()
-        .expect("threads can be started");
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads can be started");
     let run = || pool.install(|| Operation::Example1.apply(black_box(&input)));
     bencher.counter(ItemsCount::new(LEN)).bench_local(run);
 }
@@ -80,9 +73,7 @@ fn apply_example1(bencher: Bencher, threads: usize) {
 fn crc32c(bencher: Bencher) {
     let input = doubles(1e3);
     let bytes: &[u8] = bytemuck::cast_slice(&input);
-    bencher
-        .counter(BytesCount::new(bytes.len()))
-        .bench_local(|| checksum::crc32c(black_box(bytes)));
+    bencher.counter(BytesCount::new(bytes.len())).bench_local(|| checksum::crc32c(black_box(bytes)));
 }
 
 #[divan::bench]
@@ -93,15 +84,11 @@ fn combine(bencher: Bencher) {
 #[divan::bench]
 fn fill_double(bencher: Bencher) {
     let mut output = vec![0.0; LEN];
-    bencher
-        .counter(ItemsCount::new(LEN))
-        .bench_local(|| random::fill_double(1, 0, &mut output, -1e3, 1e3));
+    bencher.counter(ItemsCount::new(LEN)).bench_local(|| random::fill_double(1, 0, &mut output, -1e3, 1e3));
 }
 
 #[divan::bench]
 fn fill_int(bencher: Bencher) {
     let mut output = vec![0; LEN];
-    bencher
-        .counter(ItemsCount::new(LEN))
-        .bench_local(|| random::fill_int(1, 0, &mut output, 0, 1000));
+    bencher.counter(ItemsCount::new(LEN)).bench_local(|| random::fill_int(1, 0, &mut output, 0, 1000));
 }

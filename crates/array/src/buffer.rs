@@ -21,10 +21,7 @@ impl Buffer {
     /// `bytes` zero bytes. The pages come from the system when they are first touched, so a buffer that is
     /// written by several threads is not cleared by one of them first.
     pub fn zeroed(bytes: usize) -> Buffer {
-        Buffer {
-            words: vec![0; bytes.div_ceil(WORD)],
-            len: bytes,
-        }
+        Buffer { words: vec![0; bytes.div_ceil(WORD)], len: bytes }
     }
 
     /// A copy of `bytes`, which need no alignment.
@@ -122,10 +119,7 @@ mod tests {
         let bytes: Vec<u8> = (0..17).collect();
         let buffer = Buffer::from_bytes(&bytes[1..]);
         assert_eq!(buffer.as_bytes().as_ptr().align_offset(8), 0);
-        assert_eq!(
-            buffer.as_slice::<u64>()[0],
-            u64::from_le_bytes([1, 2, 3, 4, 5, 6, 7, 8])
-        );
+        assert_eq!(buffer.as_slice::<u64>()[0], u64::from_le_bytes([1, 2, 3, 4, 5, 6, 7, 8]));
     }
 
     #[test]

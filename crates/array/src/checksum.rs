@@ -27,9 +27,7 @@ pub fn crc32c_append(crc: u32, bytes: &[u8]) -> u32 {
 /// `crc32_combine` in zlib since 1.2.12 (Mark Adler): one multiplication for every bit that is set in n. The
 /// older method, which the crc32c crate has, squares matrices and takes longer than reading 64 KiB again.
 pub fn combine(crc_a: u32, crc_b: u32, len_b_bytes: u64) -> u32 {
-    let shifted = (0..64)
-        .filter(|bit| len_b_bytes >> bit & 1 == 1)
-        .fold(crc_a, |crc, bit| multiply(crc, BYTES[bit]));
+    let shifted = (0..64).filter(|bit| len_b_bytes >> bit & 1 == 1).fold(crc_a, |crc, bit| multiply(crc, BYTES[bit]));
     shifted ^ crc_b
 }
 
@@ -76,15 +74,7 @@ mod tests {
     /// Lengths that cannot be tried byte by byte: the crate's own method gives the same.
     #[test]
     fn long_pieces_agree_with_the_crate() {
-        for len in [
-            1,
-            65_536,
-            (1 << 20) + 3,
-            (1 << 32) - 1,
-            1 << 32,
-            123_456_789_012,
-            1 << 48,
-        ] {
+        for len in [1, 65_536, (1 << 20) + 3, (1 << 32) - 1, 1 << 32, 123_456_789_012, 1 << 48] {
             let expected = crc32c::crc32c_combine(0xDEAD_BEEF, 0x1234_5678, len as usize);
             assert_eq!(combine(0xDEAD_BEEF, 0x1234_5678, len), expected, "{len} bytes");
         }

@@ -97,10 +97,7 @@ impl FromStr for DType {
         match name {
             "int" => Ok(DType::Int32),
             "double" => Ok(DType::Float64),
-            _ => DType::ALL
-                .into_iter()
-                .find(|dtype| dtype.name() == name)
-                .ok_or_else(|| UnknownDType(name.to_owned())),
+            _ => DType::ALL.into_iter().find(|dtype| dtype.name() == name).ok_or_else(|| UnknownDType(name.to_owned())),
         }
     }
 }
@@ -115,11 +112,7 @@ pub struct UnknownDType(
 impl fmt::Display for UnknownDType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names = DType::ALL.map(DType::name).join(", ");
-        write!(
-            f,
-            "unknown dtype '{}', there are {names}, int (int32) and double (float64)",
-            self.0
-        )
+        write!(f, "unknown dtype '{}', there are {names}, int (int32) and double (float64)", self.0)
     }
 }
 
@@ -143,11 +136,7 @@ mod tests {
     fn sizes_follow_the_bits_in_the_name() {
         assert_eq!(DType::Bool.size(), 1);
         for dtype in &DType::ALL[1..] {
-            let bits: usize = dtype
-                .name()
-                .trim_start_matches(char::is_alphabetic)
-                .parse()
-                .unwrap();
+            let bits: usize = dtype.name().trim_start_matches(char::is_alphabetic).parse().unwrap();
             assert_eq!(dtype.size() * 8, bits, "{dtype}");
         }
     }
@@ -166,10 +155,7 @@ mod tests {
         for name in DType::ALL.map(DType::name) {
             assert!(text.contains(name), "{text} lacks {name}");
         }
-        assert!(
-            text.contains("'Float64'") && text.contains("double (float64)"),
-            "{text}"
-        );
+        assert!(text.contains("'Float64'") && text.contains("double (float64)"), "{text}");
         assert!("".parse::<DType>().is_err());
     }
 }

@@ -10,9 +10,7 @@ use crate::DType;
 ///
 /// `bool` is missing because not every byte is one, complex numbers because Rust has no type for them;
 /// both are kept as bytes.
-pub trait Element:
-    sealed::Sealed + Pod + Send + Sync + PartialEq + PartialOrd + Default + Debug + Display
-{
+pub trait Element: sealed::Sealed + Pod + Send + Sync + PartialEq + PartialOrd + Default + Debug + Display {
     /// The dtype whose elements have this type.
     const DTYPE: DType;
 }

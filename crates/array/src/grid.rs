@@ -34,10 +34,7 @@ impl Grid {
     pub fn new(len: u64) -> Grid {
         assert!(len <= LEN_MAX, "an array of {len} elements, {LEN_MAX} at most");
         let even = (len / SEGMENTS_AIMED_AT).next_power_of_two();
-        Grid {
-            len,
-            segment_len: even.clamp(SEGMENT_LEN_MIN, SEGMENT_LEN_MAX),
-        }
+        Grid { len, segment_len: even.clamp(SEGMENT_LEN_MIN, SEGMENT_LEN_MAX) }
     }
 
     /// Elements of the whole array.
@@ -65,11 +62,7 @@ impl Grid {
     /// # Panics
     /// If there is no such segment.
     pub fn range(&self, segment: u32) -> Range<u64> {
-        assert!(
-            segment < self.segments(),
-            "segment {segment} of {}",
-            self.segments()
-        );
+        assert!(segment < self.segments(), "segment {segment} of {}", self.segments());
         let start = u64::from(segment) * self.segment_len;
         start..self.len.min(start + self.segment_len)
     }
@@ -131,11 +124,7 @@ mod tests {
         ];
         for (len, segment_len, segments, last) in table {
             let grid = Grid::new(len);
-            assert_eq!(
-                (grid.segment_len(), grid.segments()),
-                (segment_len, segments),
-                "length {len}"
-            );
+            assert_eq!((grid.segment_len(), grid.segments()), (segment_len, segments), "length {len}");
             let range = grid.range(segments - 1);
             assert_eq!((range.end - range.start, range.end), (last, len), "length {len}");
             assert_eq!((grid.len(), grid.is_empty()), (len, false));

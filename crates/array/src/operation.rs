@@ -54,14 +54,7 @@ impl Operation {
     /// # Errors
     /// [`WrongDType`] if it takes another one: nothing is converted silently.
     pub fn check_input(self, dtype: DType) -> Result<(), WrongDType> {
-        if dtype == self.input() {
-            Ok(())
-        } else {
-            Err(WrongDType {
-                operation: self,
-                found: dtype,
-            })
-        }
+        if dtype == self.input() { Ok(()) } else { Err(WrongDType { operation: self, found: dtype }) }
     }
 
     /// Applies it to a segment: the result, as many elements as the input, and the CRC-32C of the result's
@@ -118,9 +111,7 @@ impl FromStr for Operation {
         Operation::ALL
             .into_iter()
             .find(|operation| operation.name() == name)
-            .ok_or_else(|| UnknownOperation {
-                name: name.to_owned(),
-            })
+            .ok_or_else(|| UnknownOperation { name: name.to_owned() })
     }
 }
 
@@ -134,12 +125,7 @@ pub struct UnknownOperation {
 impl fmt::Display for UnknownOperation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let known = Operation::ALL.map(|operation| format!("{operation} ({})", operation.input()));
-        write!(
-            f,
-            "unknown operation '{}', there are {}",
-            self.name,
-            known.join(", ")
-        )
+        write!(f, "unknown operation '{}', there are {}", self.name, known.join(", "))
     }
 }
 
@@ -157,11 +143,7 @@ pub struct WrongDType {
 impl fmt::Display for WrongDType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let takes = self.operation.input();
-        write!(
-            f,
-            "operation '{}' takes {takes}, not {}",
-            self.operation, self.found
-        )
+        write!(f, "operation '{}' takes {takes}, not {}", self.operation, self.found)
     }
 }
 
@@ -198,10 +180,7 @@ mod tests {
     }
 
     fn pool(threads: usize) -> rayon::ThreadPool {
-        rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .build()
-            .unwrap()
+        rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap()
     }
 
     #[test]
@@ -225,24 +204,13 @@ mod tests {
     #[test]
     fn any_number_of_threads_gives_the_same_bits() {
         // Around one chunk, several chunks, a last one of one element.
-        for bytes in [
-            0,
-            8,
-            CHUNK_BYTES - 8,
-            CHUNK_BYTES,
-            CHUNK_BYTES + 8,
-            37 * CHUNK_BYTES,
-            (1 << 22) + 8,
-        ] {
+        for bytes in [0, 8, CHUNK_BYTES - 8, CHUNK_BYTES, CHUNK_BYTES + 8, 37 * CHUNK_BYTES, (1 << 22) + 8] {
             let inputs = [float_input(bytes / 8), int_input(bytes / 4)];
             for (operation, input) in Operation::ALL.into_iter().zip(&inputs) {
                 let expected = in_one_piece(operation, input);
                 for threads in [1, 2, 7] {
                     let result = pool(threads).install(|| operation.apply(input));
-                    assert!(
-                        result == expected,
-                        "{operation} of {bytes} bytes with {threads} threads"
-                    );
+                    assert!(result == expected, "{operation} of {bytes} bytes with {threads} threads");
                 }
             }
         }

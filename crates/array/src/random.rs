@@ -42,10 +42,7 @@ pub fn fill_int(seed: u64, start: u64, out: &mut [i32], low: i32, high_inclusive
 /// If `low < high` does not hold, or `high - low` is not finite.
 pub fn fill_double(seed: u64, start: u64, out: &mut [f64], low: f64, high: f64) {
     let width = high - low;
-    assert!(
-        low < high && width.is_finite(),
-        "no uniform double in {low}..{high}"
-    );
+    assert!(low < high && width.is_finite(), "no uniform double in {low}..{high}");
     const UNIT: f64 = 1.0 / (1_u64 << 53) as f64;
     for (index, value) in (start..).zip(out) {
         let unit = (bits(seed, index) >> 11) as f64 * UNIT;

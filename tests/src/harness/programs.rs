@@ -15,49 +15,44 @@ pub struct Programs {
 static BUILT: LazyLock<Programs> = LazyLock::new(Programs::build);
 
 impl Programs {
-    /// The programs of this source, in the profile of this test.
+    /// The programs of this source, in the profile of this one.
     pub fn built() -> &'static Programs {
         &BUILT
     }
 
-    /// `cargo test` does not build the programs of other packages, or leaves old ones; so cargo is always asked, which takes
-    /// it a moment when they are there.
+    /// A test builds them: `cargo test` does not build the programs of other packages, or leaves old ones. It takes cargo a
+    /// moment when they are there. The demo is a program itself, and was built together with them.
     fn build() -> Programs {
-        let directory = own_directory();
-        let profile = match directory.file_name().and_then(|name| name.to_str()) {
-            Some("debug") | None => "dev",
-            Some(other) => other,
+        let exe = std::env::current_exe().expect("this program has a path");
+        let directory = exe.parent().expect("it is in a directory");
+        let directory = match directory.ends_with("deps") {
+            true => {
+                let profile_directory = directory.parent().unwrap_or(directory);
+                build_into(profile_directory);
+                profile_directory
+            }
+            false => directory,
         };
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let mut command = Command::new(cargo);
-        command.args([
-            "build",
-            "--quiet",
-            "--profile",
-            profile,
-            "--bins",
-            "-p",
-            "master",
-            "-p",
-            "worker",
-            "-p",
-            "client",
-        ]);
-        command.arg("--manifest-path").arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"));
-        command.arg("--target-dir").arg(directory.parent().unwrap_or(&directory));
-        let status = command.status().unwrap_or_else(|e| panic!("cannot run cargo: {e}"));
-        assert!(status.success(), "the programs could not be built: {status}");
-        let program = |name: &str| directory.join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
+        let program = |name: &str| {
+            let path = directory.join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
+            assert!(path.exists(), "{} is missing; `cargo build --workspace --bins` makes it", path.display());
+            path
+        };
         Programs { master: program("master"), worker: program("worker"), client: program("client") }
     }
 }
 
-/// `target/PROFILE`, from `target/PROFILE/deps/test-0123` or `target/PROFILE/demo`.
-fn own_directory() -> PathBuf {
-    let exe = std::env::current_exe().expect("this program has a path");
-    let directory = exe.parent().expect("it is in a directory");
-    match directory.ends_with("deps") {
-        true => directory.parent().unwrap_or(directory).to_path_buf(),
-        false => directory.to_path_buf(),
-    }
+/// Builds all programs into `target/PROFILE`.
+fn build_into(directory: &Path) {
+    let profile = match directory.file_name().and_then(|name| name.to_str()) {
+        Some("debug") | None => "dev",
+        Some(other) => other,
+    };
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    // With the examples cargo takes the same features of dependencies as for tests, and what it has built for those.
+    command.args(["build", "--quiet", "--workspace", "--bins", "--examples", "--profile", profile]);
+    command.arg("--manifest-path").arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"));
+    command.arg("--target-dir").arg(directory.parent().unwrap_or(directory));
+    let status = command.status().unwrap_or_else(|e| panic!("cannot run cargo: {e}"));
+    assert!(status.success(), "the programs could not be built: {status}");
 }

@@ -47,7 +47,7 @@ impl World {
         if self.watched {
             self.watch_master();
         }
-        if self.checker.steps % EXPENSIVE_EVERY == 0 {
+        if self.checker.steps.is_multiple_of(EXPENSIVE_EVERY) {
             self.check_thoroughly();
         }
     }

@@ -6,6 +6,7 @@
 
 use super::random::Random;
 use super::{Action, Node, World};
+use master::cluster::catalog::Catalog;
 use protocol::CopyId;
 use std::time::Duration;
 
@@ -149,7 +150,7 @@ impl World {
             .collect();
         if let Some((n, copy)) = copies.get((which % copies.len().max(1) as u64) as usize).copied()
             // Nothing looks for broken copies that nobody reads, so one of a segment at a time is what R = 2 survives.
-            && (self.loss_allowed || (intact(self, copy) >= 2 && intact(self, copy) == held(self, copy)))
+            && (self.loss_allowed || (intact(self, copy) == held(self, copy) && self.is_safe_without(&self.master.replay_all(), n, copy)))
             && self.corrupt(n, copy)
         {
             self.note(format!("a bit of {copy} flips on {}", World::name_of(Node::Worker(n))));
@@ -179,22 +180,20 @@ impl World {
         if self.loss_allowed {
             return true;
         }
-        let running = self.is_alive(self.life(Node::Master));
         let catalog = self.master.replay_all();
-        // Copies that the catalog does not count may be dropped at any moment.
-        let counts = |other: usize, copy: CopyId| {
-            let holders = catalog.segment(copy).map_or(&[][..], |segment| &segment.holders);
-            !running || holders.iter().any(|holder| World::worker_number(holder) == other)
-        };
-        let elsewhere = |copy: CopyId| {
-            (0..self.workers.len()).any(|other| other != n && counts(other, copy) && self.holds_intact(other, copy))
-        };
         let mut copies = catalog
             .versions()
             .flat_map(|(id, version)| (0..version.segments.len() as u32).map(move |segment| CopyId(id, segment)));
-        copies.all(|copy| {
-            !self.workers[n].store.as_ref().is_some_and(|store| store.get(copy).is_some()) || elsewhere(copy)
-        })
+        copies.all(|copy| !self.has_copy(n, copy) || self.is_safe_without(&catalog, n, copy))
+    }
+
+    /// Whether somebody else holds a copy with the right bytes. Copies that the catalog does not count don't count here
+    /// either: they may be dropped at any moment.
+    fn is_safe_without(&self, catalog: &Catalog, n: usize, copy: CopyId) -> bool {
+        let running = self.is_alive(self.life(Node::Master));
+        let holders = catalog.segment(copy).map_or(&[][..], |segment| &segment.holders);
+        let counts = |other: usize| !running || holders.iter().any(|holder| World::worker_number(holder) == other);
+        (0..self.workers.len()).any(|other| other != n && counts(other) && self.holds_intact(other, copy))
     }
 
     /// Ends all faults: everybody runs, and the network is as it was planned.

@@ -172,16 +172,8 @@ mod tests {
 
     fn assert_near_libm(x: f64) {
         let (sin, cos) = sin_cos(x);
-        assert!(
-            ulps(sin, libm::sin(x)) <= 1,
-            "sin {x:e} = {sin:e}, libm {:e}",
-            libm::sin(x)
-        );
-        assert!(
-            ulps(cos, libm::cos(x)) <= 1,
-            "cos {x:e} = {cos:e}, libm {:e}",
-            libm::cos(x)
-        );
+        assert!(ulps(sin, libm::sin(x)) <= 1, "sin {x:e} = {sin:e}, libm {:e}", libm::sin(x));
+        assert!(ulps(cos, libm::cos(x)) <= 1, "cos {x:e} = {cos:e}, libm {:e}", libm::cos(x));
         let sum = sin_plus_cos(x).abs();
         assert_eq!(sum, (sin + cos).abs(), "{x:e}");
     }
@@ -206,9 +198,7 @@ mod tests {
             random::fill_double(21, 0, &mut values, -bound, bound);
             values.iter().copied().for_each(assert_near_libm);
         }
-        [0.0, -0.0, 5e-324, -5e-324, SIN_COS_MAX, -SIN_COS_MAX]
-            .into_iter()
-            .for_each(assert_near_libm);
+        [0.0, -0.0, 5e-324, -5e-324, SIN_COS_MAX, -SIN_COS_MAX].into_iter().for_each(assert_near_libm);
     }
 
     #[test]

@@ -47,11 +47,7 @@ impl Build {
 macro_rules! builds {
     ($name:ident, $body:path, $input:ty => $output:ty) => {
         fn $name(build: Build, input: &[$input], output: &mut [$output]) {
-            assert_eq!(
-                input.len(),
-                output.len(),
-                "a kernel needs as many results as elements"
-            );
+            assert_eq!(input.len(), output.len(), "a kernel needs as many results as elements");
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx2,fma")]
             fn avx2_fma(input: &[$input], output: &mut [$output]) {

@@ -39,11 +39,7 @@ fn map2(input: &[i32]) -> Vec<i32> {
 fn assert_near_naive(input: &[f64]) {
     for (&x, y) in input.iter().zip(map1(input)) {
         // Relative to 1: the sum of sine and cosine cancels.
-        assert!(
-            (y - naive1(x)).abs() <= 1e-15,
-            "{x:e}: {y:e}, naive {:e}",
-            naive1(x)
-        );
+        assert!((y - naive1(x)).abs() <= 1e-15, "{x:e}: {y:e}, naive {:e}", naive1(x));
     }
 }
 
@@ -88,10 +84,7 @@ fn example1_answers_as_the_original() {
     ];
     for (x, expected) in table {
         let y = map1(&[x])[0];
-        assert!(
-            (y - expected).abs() <= 1e-12 + 1e-9 * expected,
-            "{x:e}: {y:e} instead of {expected:e}"
-        );
+        assert!((y - expected).abs() <= 1e-12 + 1e-9 * expected, "{x:e}: {y:e} instead of {expected:e}");
     }
 }
 
@@ -100,29 +93,15 @@ fn example1_answers_as_the_original() {
 fn example1_is_right_where_the_result_is_tiny() {
     for x in [3.0 * FRAC_PI_4, 1e22, -1e22, 1e300, f64::MAX, f64::MIN] {
         let (y, expected) = (map1(&[x])[0], naive1(x));
-        assert!(
-            (y - expected).abs() <= 1e-15 * expected,
-            "{x:e}: {y:e}, naive {expected:e}"
-        );
+        assert!((y - expected).abs() <= 1e-15 * expected, "{x:e}: {y:e}, naive {expected:e}");
     }
 }
 
 #[test]
 fn example1_of_what_is_not_finite_is_one_nan() {
-    let nans = [
-        0x7FF8 << 48,
-        0xFFF8 << 48,
-        0x7FF0_0000_0000_0001,
-        0xFFFF_FFFF_FFFF_FFFF,
-    ]
-    .map(f64::from_bits);
+    let nans = [0x7FF8 << 48, 0xFFF8 << 48, 0x7FF0_0000_0000_0001, 0xFFFF_FFFF_FFFF_FFFF].map(f64::from_bits);
     for x in nans.into_iter().chain([f64::INFINITY, f64::NEG_INFINITY]) {
-        assert_eq!(
-            map1(&[1.0, x, 2.0])[1].to_bits(),
-            0x7FF8_0000_0000_0000,
-            "{:016x}",
-            x.to_bits()
-        );
+        assert_eq!(map1(&[1.0, x, 2.0])[1].to_bits(), 0x7FF8_0000_0000_0000, "{:016x}", x.to_bits());
     }
 }
 
@@ -137,26 +116,10 @@ fn example1_of_a_finite_number_is_finite_and_not_negative() {
 
 #[test]
 fn example1_is_the_naive_loop_at_every_magnitude() {
-    for bound in [
-        1e-300,
-        1e-8,
-        0.5,
-        1.0,
-        10.0,
-        1e3,
-        1e6,
-        1e9,
-        1e12,
-        SIN_COS_MAX,
-        1e15,
-        1e100,
-    ] {
+    for bound in [1e-300, 1e-8, 0.5, 1.0, 10.0, 1e3, 1e6, 1e9, 1e12, SIN_COS_MAX, 1e15, 1e100] {
         assert_near_naive(&uniform(20_000, bound));
     }
-    let finite: Vec<f64> = bit_patterns(200_000)
-        .into_iter()
-        .filter(|x| x.is_finite())
-        .collect();
+    let finite: Vec<f64> = bit_patterns(200_000).into_iter().filter(|x| x.is_finite()).collect();
     assert_near_naive(&finite);
 }
 
@@ -249,21 +212,13 @@ fn kernels_are_several_times_the_naive_loop() {
     let ratio1 = naive / seconds(|| example1(&doubles, &mut y1));
     let naive = seconds(|| ints.iter().zip(&mut y2).for_each(|(&x, y)| *y = naive2(x)));
     let ratio2 = naive / seconds(|| example2(&ints, &mut y2));
-    assert!(
-        ratio1 > 10.0 && ratio2 > 7.0,
-        "example1 {ratio1:.1} times, example2 {ratio2:.1} times"
-    );
+    assert!(ratio1 > 10.0 && ratio2 > 7.0, "example1 {ratio1:.1} times, example2 {ratio2:.1} times");
 }
 
 /// The promise behind [`KERNELS_ID`]: the CPU does not matter.
 #[test]
 fn builds_give_the_same_bits() {
-    let doubles = [
-        bit_patterns(100_000),
-        uniform(100_000, 1e3),
-        uniform(100_000, SIN_COS_MAX),
-    ]
-    .concat();
+    let doubles = [bit_patterns(100_000), uniform(100_000, 1e3), uniform(100_000, SIN_COS_MAX)].concat();
     let mut ints = vec![0; 300_000];
     random::fill_int(13, 0, &mut ints, i32::MIN, i32::MAX);
     ints.extend(-3_000..3_000);
@@ -271,11 +226,7 @@ fn builds_give_the_same_bits() {
     let (mut best, mut baseline) = (vec![0.0; doubles.len()], vec![0.0; doubles.len()]);
     example1_as(Build::best(), &doubles, &mut best);
     example1_as(Build::Baseline, &doubles, &mut baseline);
-    assert!(
-        best.iter()
-            .map(|y| y.to_bits())
-            .eq(baseline.iter().map(|y| y.to_bits()))
-    );
+    assert!(best.iter().map(|y| y.to_bits()).eq(baseline.iter().map(|y| y.to_bits())));
 
     let (mut best, mut baseline) = (vec![0; ints.len()], vec![0; ints.len()]);
     example2_as(Build::best(), &ints, &mut best);
@@ -286,20 +237,12 @@ fn builds_give_the_same_bits() {
 /// The bits that [`KERNELS_ID`] names. If this fails, the id must change together with the checksums.
 #[test]
 fn the_bits_have_not_changed() {
-    let doubles = [
-        bit_patterns(50_000),
-        uniform(50_000, 1e3),
-        uniform(50_000, SIN_COS_MAX),
-    ]
-    .concat();
+    let doubles = [bit_patterns(50_000), uniform(50_000, 1e3), uniform(50_000, SIN_COS_MAX)].concat();
     let mut ints = vec![0; 50_000];
     random::fill_int(14, 0, &mut ints, -1_000, i32::MAX);
     let crc1 = checksum::crc32c(bytemuck::cast_slice(&map1(&doubles)));
     let crc2 = checksum::crc32c(bytemuck::cast_slice(&map2(&ints)));
-    assert_eq!(
-        (KERNELS_ID, crc1, crc2),
-        ("darray-1", 3_032_326_488, 2_895_675_522)
-    );
+    assert_eq!((KERNELS_ID, crc1, crc2), ("darray-1", 3_032_326_488, 2_895_675_522));
 }
 
 #[test]

@@ -89,13 +89,13 @@ pub struct Segment {
 
 impl Version {
     /// Elements in it.
-    pub fn len(&self) -> u64 {
+    pub fn elements(&self) -> u64 {
         element_count(&self.shape)
     }
 
     /// The grid it is cut by.
     pub fn grid(&self) -> Grid {
-        Grid::new(self.len())
+        Grid::new(self.elements())
     }
 
     /// Bytes of one copy of a segment.
@@ -106,7 +106,7 @@ impl Version {
 
     /// Bytes of one copy of all of it.
     pub fn bytes(&self) -> u64 {
-        self.len() * self.dtype.size() as u64
+        self.elements() * self.dtype.size() as u64
     }
 }
 

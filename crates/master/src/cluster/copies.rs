@@ -212,6 +212,7 @@ impl Cluster {
             return;
         }
         self.count_moved(copy.bytes());
+        self.count_received(copy.id());
         self.take_copy(worker, copy);
     }
 

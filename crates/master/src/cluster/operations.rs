@@ -60,6 +60,8 @@ pub(super) struct Running {
     works: Vec<Work>,
     pub done: u32,
     pub redispatched: u32,
+    /// Copies of the result that were fetched from another worker, not computed.
+    received: u32,
     /// Its result is on its way into the log.
     proposed: bool,
     last_failure: Option<WireError>,
@@ -168,6 +170,7 @@ impl Cluster {
             works: (0..segments).map(|_| Work::default()).collect(),
             done: 0,
             redispatched: 0,
+            received: 0,
             proposed: false,
             last_failure: None,
         };
@@ -196,7 +199,7 @@ impl Cluster {
             segments: running.segments(),
             copies: 0,
             target: running.replication,
-            replicas: "recomputed".to_string(),
+            replicas: if running.received == 0 { "recomputed" } else { "mixed" }.to_string(),
             redispatched: running.redispatched,
             exact: true,
             durability: if running.into.is_some() { Durability::Synced } else { Durability::Memory },
@@ -449,6 +452,13 @@ impl Cluster {
             }
             Some(_) => Answered::Superseded,
             None => Answered::Late,
+        }
+    }
+
+    /// A copy of a result was fetched from another worker.
+    pub(super) fn count_received(&mut self, copy: CopyId) {
+        if let Some(running) = self.operations.get_mut(&copy.version()) {
+            running.received += 1;
         }
     }
 

@@ -157,9 +157,9 @@ fn wanted_segments(
     range: Option<(u64, u64)>,
     name: &str,
 ) -> Result<std::ops::Range<SegmentIndex>, WireError> {
-    let (from, to) = range.unwrap_or((0, version.len()));
-    if from > to || to > version.len() {
-        let text = format!("elements {from}:{to} of '{name}', which has {}", version.len());
+    let (from, to) = range.unwrap_or((0, version.elements()));
+    if from > to || to > version.elements() {
+        let text = format!("elements {from}:{to} of '{name}', which has {}", version.elements());
         return Err(WireError::new(ErrorCode::OutOfRange, text).array(name));
     }
     Ok(version.grid().segments_in(from..to))

@@ -365,7 +365,7 @@ impl Cluster {
 
     pub(super) fn watch_sessions(&mut self) {
         let idle_before_ms = self.now.unix_ms.saturating_sub(limits::SESSION_IDLE_MAX.as_millis() as u64);
-        let forgetting = self.now.elapsed.as_secs() % 60 == 0; // looking at all sessions once a minute is enough
+        let forgetting = self.now.elapsed.as_secs().is_multiple_of(60); // looking at all sessions once a minute is enough
         if forgetting && self.proposed.is_empty() && self.catalog.has_idle_sessions(idle_before_ms) {
             self.propose(Command::ForgetSessions { idle_before_ms }, false, Then::Nothing);
         }

@@ -449,7 +449,7 @@ impl Cluster {
     /// Gives up an upload; what is staged is dropped.
     pub(super) fn abandon(&mut self, version: VersionId) {
         let proposed = |upload: &Upload| upload.committing.as_ref().is_some_and(|committing| committing.proposed);
-        if !self.uploads.get(&version).is_some_and(|upload| !proposed(upload)) {
+        if self.uploads.get(&version).is_none_or(proposed) {
             return;
         }
         let Some(upload) = self.uploads.remove(&version) else {

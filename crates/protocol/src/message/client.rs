@@ -174,7 +174,7 @@ pub struct OperationComplete {
     pub copies: u32,
     /// Copies it is meant to have.
     pub target: u32,
-    /// How replicas got their copies: "recomputed" or "received", or "mixed".
+    /// How replicas got their copies: "recomputed", or "mixed" when some were fetched from the worker that had computed them.
     pub replicas: String,
     /// Segments that were given to another worker because the first one failed.
     pub redispatched: u32,

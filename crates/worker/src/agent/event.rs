@@ -12,7 +12,6 @@ use std::time::Duration;
 
 /// What can happen.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "most events are messages, so a box would save nothing")]
 pub enum Event {
     /// Time has passed; also the first event of all.
     Tick,
@@ -59,7 +58,6 @@ pub enum Event {
 
 /// What shall be done.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "most effects are messages, so a box would save nothing")]
 pub enum Effect {
     /// Connect to a master; answered by `LinkOpened` or `LinkFailed`.
     OpenLink {

@@ -12,7 +12,7 @@ pub struct Network {
     pub delay: Duration,
     /// What may come on top.
     pub jitter: Duration,
-    /// One packet in so many is lost and sent again, as TCP does, after [`RETRANSMIT`]; 0: none.
+    /// One packet in so many is lost and sent again, as TCP does, after 200 ms; 0: none.
     pub loss_one_in: u64,
 }
 

@@ -8,8 +8,8 @@
 /// The step of the sequence: 2^64 divided by the golden ratio, made odd.
 const GAMMA: u64 = 0x9E37_79B9_7F4A_7C15;
 
-/// Output `index` of SplitMix64 started at `seed`.
-fn bits(seed: u64, index: u64) -> u64 {
+/// Output `index` of SplitMix64 started at `seed`. Output 0 is also a good hash of the seed.
+pub fn bits(seed: u64, index: u64) -> u64 {
     let z = seed.wrapping_add(index.wrapping_add(1).wrapping_mul(GAMMA));
     let z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);

@@ -48,12 +48,15 @@ pub fn backoff(failures: u32) -> Duration {
 
 /// Random numbers for jitter, from a seed: the SplitMix64 sequence.
 #[derive(Clone, Debug)]
-pub struct Jitter(u64);
+pub struct Jitter {
+    seed: u64,
+    drawn: u64,
+}
 
 impl Jitter {
     /// The sequence of this seed.
     pub fn new(seed: u64) -> Jitter {
-        Jitter(seed)
+        Jitter { seed, drawn: 0 }
     }
 
     /// `wait`, shortened by up to half, so that clients that lost the same master do not come back at the same moment.
@@ -64,10 +67,8 @@ impl Jitter {
 
     /// The next number in [0, 1).
     fn next_unit(&mut self) -> f64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
+        self.drawn += 1;
+        (array::random::bits(self.seed, self.drawn) >> 11) as f64 / (1_u64 << 53) as f64
     }
 }
 

@@ -63,7 +63,10 @@ impl Desk {
         for _ in 0..ms / 50 {
             self.now += Duration::from_millis(50);
             for conn in alive {
-                self.say(*conn, Message::new(Heartbeat { digest: Digest::default(), copies: 0, memory_used_bytes: 0, tasks: 0 }));
+                self.say(
+                    *conn,
+                    Message::new(Heartbeat { digest: Digest::default(), copies: 0, memory_used_bytes: 0, tasks: 0 }),
+                );
             }
             self.step(Event::Tick);
         }
@@ -123,7 +126,13 @@ fn registration(id: &str, incarnation: u64, cluster: Option<uuid::Uuid>, invento
 
 /// Stores an array of one segment on both workers (connections 10 and 20), by client connection 1. Gives its version.
 fn store(desk: &mut Desk, id: u64, name: &str) -> VersionId {
-    desk.say(1, Message::request(id, CreateArray { array_id: name.into(), dtype: array::DType::Int32, shape: vec![4], replace: false }));
+    desk.say(
+        1,
+        Message::request(
+            id,
+            CreateArray { array_id: name.into(), dtype: array::DType::Int32, shape: vec![4], replace: false },
+        ),
+    );
     for conn in [10, 20] {
         for message in desk.heard(conn) {
             if let Body::Reserve(_) = message.body {
@@ -143,7 +152,10 @@ fn store(desk: &mut Desk, id: u64, name: &str) -> VersionId {
     let workers = vec!["w1".into(), "w2".into()];
     desk.say(1, Message::request(id + 1, CommitArray { version, segments: vec![WrittenSegment(0, 7, workers)] }));
     let replies = desk.heard(1);
-    assert!(matches!(&replies[..], [Message { body: Body::ArrayCommitted(committed), .. }] if committed.copies == 2), "{replies:?}");
+    assert!(
+        matches!(&replies[..], [Message { body: Body::ArrayCommitted(committed), .. }] if committed.copies == 2),
+        "{replies:?}"
+    );
     version
 }
 
@@ -314,7 +326,10 @@ fn roles_are_kept() {
     assert_eq!(desk.heard_error(1), Some(ErrorCode::NotAllowed), "what only workers say");
     desk.say(1, Message::request(2, Hello::new(Role::Client)));
     assert_eq!(desk.heard_error(1), Some(ErrorCode::NotAllowed), "HELLO twice");
-    desk.say(51, Message::new(Hello { worker: Some("w9".into()), incarnation: Some(1), ..Hello::new(Role::Heartbeat) }));
+    desk.say(
+        51,
+        Message::new(Hello { worker: Some("w9".into()), incarnation: Some(1), ..Hello::new(Role::Heartbeat) }),
+    );
     assert_eq!(desk.heard_error(51), Some(ErrorCode::NotAllowed), "heartbeats of nobody");
     desk.say(1, Message::new(Status {}));
     assert_eq!(desk.heard_error(1), Some(ErrorCode::Malformed), "a request without a number");
@@ -324,13 +339,33 @@ fn roles_are_kept() {
 fn results_that_differ_are_computed_again_from_checked_sources() {
     let mut desk = two_workers();
     let source = store(&mut desk, 1, "a");
-    desk.say(1, Message::request(3, ApplyOperation { array_id: "a".into(), operation: "example2".into(), into: None, replace: false, no_wait: false }));
+    desk.say(
+        1,
+        Message::request(
+            3,
+            ApplyOperation {
+                array_id: "a".into(),
+                operation: "example2".into(),
+                into: None,
+                replace: false,
+                no_wait: false,
+            },
+        ),
+    );
     let answer = |desk: &mut Desk, conn: ConnId, crc: u32| {
-        let asked = desk.heard(conn).into_iter().rev().find(|message| matches!(message.body, Body::ProcessSegment(_))).expect("it is asked");
+        let asked = desk
+            .heard(conn)
+            .into_iter()
+            .rev()
+            .find(|message| matches!(message.body, Body::ProcessSegment(_)))
+            .expect("it is asked");
         let Body::ProcessSegment(process) = &asked.body else { unreachable!() };
         assert_eq!(process.source, source);
         let copies = vec![CopyRecord(process.result, 0, crc, 16)];
-        desk.say(conn, Message::reply(&asked.head, SegmentResult { result: process.result, copies, failed: vec![], busy_us: 1 }));
+        desk.say(
+            conn,
+            Message::reply(&asked.head, SegmentResult { result: process.result, copies, failed: vec![], busy_us: 1 }),
+        );
         process.verify
     };
     assert!(!answer(&mut desk, 10, 100));
@@ -339,20 +374,41 @@ fn results_that_differ_are_computed_again_from_checked_sources() {
     assert!(answer(&mut desk, 10, 100), "both are asked again, to check first");
     assert!(answer(&mut desk, 20, 100));
     let replies = desk.heard(1);
-    assert!(matches!(&replies[..], [Message { body: Body::OperationComplete(complete), .. }] if complete.copies == 2), "{replies:?}");
+    assert!(
+        matches!(&replies[..], [Message { body: Body::OperationComplete(complete), .. }] if complete.copies == 2),
+        "{replies:?}"
+    );
 }
 
 #[test]
 fn workers_that_never_agree_fail_the_operation_not_the_master() {
     let mut desk = two_workers();
     store(&mut desk, 1, "a");
-    desk.say(1, Message::request(3, ApplyOperation { array_id: "a".into(), operation: "example2".into(), into: None, replace: false, no_wait: false }));
+    desk.say(
+        1,
+        Message::request(
+            3,
+            ApplyOperation {
+                array_id: "a".into(),
+                operation: "example2".into(),
+                into: None,
+                replace: false,
+                no_wait: false,
+            },
+        ),
+    );
     for _round in 0..10 {
         for (conn, crc) in [(10, 100), (20, 200)] {
             for message in desk.heard(conn) {
                 if let Body::ProcessSegment(process) = &message.body {
                     let copies = vec![CopyRecord(process.result, 0, crc, 16)];
-                    desk.say(conn, Message::reply(&message.head, SegmentResult { result: process.result, copies, failed: vec![], busy_us: 1 }));
+                    desk.say(
+                        conn,
+                        Message::reply(
+                            &message.head,
+                            SegmentResult { result: process.result, copies, failed: vec![], busy_us: 1 },
+                        ),
+                    );
                 }
             }
         }

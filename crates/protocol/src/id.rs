@@ -137,13 +137,9 @@ impl Digest {
     }
 }
 
-/// The finaliser of SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", 2014), after its
-/// increment, so that 0 does not map to 0.
+/// One step of SplitMix64, which hashes 64 bits.
 fn mix(x: u64) -> u64 {
-    let x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ (x >> 31)
+    array::random::bits(x, 0)
 }
 
 impl fmt::Display for Digest {

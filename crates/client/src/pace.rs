@@ -67,8 +67,9 @@ impl Jitter {
 
     /// The next number in [0, 1).
     fn next_unit(&mut self) -> f64 {
+        let bits = array::random::bits(self.seed, self.drawn);
         self.drawn += 1;
-        (array::random::bits(self.seed, self.drawn) >> 11) as f64 / (1_u64 << 53) as f64
+        (bits >> 11) as f64 / (1_u64 << 53) as f64
     }
 }
 

@@ -17,8 +17,9 @@ impl Random {
 
     /// The next 64 bits.
     pub fn bits(&mut self) -> u64 {
+        let bits = array::random::bits(self.seed, self.drawn);
         self.drawn += 1;
-        array::random::bits(self.seed, self.drawn - 1)
+        bits
     }
 
     /// A number below `n`.

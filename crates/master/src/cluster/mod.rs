@@ -5,7 +5,7 @@
 //! - [`catalog`]: what must survive. It changes by commands only: `Effect::Propose(command)`, later
 //!   `Event::Committed(index, command)`, and nobody is answered in between what depends on it.
 //! - the coordinator, which is all the rest: what may be lost and is rebuilt from the catalog and the workers'
-//!   inventories. [`members`]: which workers are there, and what each holds. [`requests`]: clients, their requests, and
+//!   inventories. [`registration`] and [`members`]: which workers are there, and what each holds. [`requests`]: clients, their requests, and
 //!   that each is answered once. [`uploads`], [`operations`], [`reads`]: what the requests set going. [`copies`]: how
 //!   many copies a segment needs, fetching missing ones, dropping useless ones. [`incidents`]: what went wrong and
 //!   how it was mended. [`views`]: answers that only look.
@@ -27,6 +27,7 @@ mod members;
 mod operations;
 pub mod placement;
 mod reads;
+mod registration;
 mod requests;
 mod uploads;
 mod views;
@@ -34,12 +35,13 @@ mod views;
 use catalog::{Applied, Catalog};
 use command::Command;
 use incidents::OpenIncident;
-use members::{Claim, Member};
+use members::Member;
 use operations::Running;
 use protocol::message::client::OperationComplete;
 use protocol::message::{Body, Message};
 use protocol::{CopyId, SessionId, VersionId, WireError, WorkerId};
 use reads::Pin;
+use registration::Claim;
 use requests::{InFlight, Key, Peer};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;

@@ -121,7 +121,6 @@ fn samples() -> Vec<Message> {
         memory_used_bytes: 96,
         data_dir: "/var/lib/darray".into(),
         log_index: 12,
-        catalog_hash: "0badcafe".into(),
     };
     let running = OperationInfo {
         operation: VersionId(18),

@@ -205,10 +205,7 @@ fn status_text(status: &ClusterStatus) -> String {
         "running",
         format!("{} operations, {uploads} uploads, {transfers} repairs", grouped(status.running_operations)),
     );
-    line(
-        "catalog",
-        format!("{} records in {}, hash {}", grouped(status.log_index), status.data_dir, status.catalog_hash),
-    );
+    line("catalog", format!("{} records in {}", grouped(status.log_index), status.data_dir));
     line("program", status.program.clone());
     table.render("")
 }

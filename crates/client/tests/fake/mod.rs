@@ -411,7 +411,6 @@ impl FakeMaster {
             memory_used_bytes: 0,
             data_dir: String::new(),
             log_index: 0,
-            catalog_hash: String::new(),
         }
     }
 }

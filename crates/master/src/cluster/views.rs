@@ -147,7 +147,6 @@ impl Cluster {
             memory_used_bytes: self.members.values().map(|member| member.memory_used).sum(),
             data_dir: self.config.data_dir.clone(),
             log_index: self.catalog.index(),
-            catalog_hash: format!("{:08x}", self.catalog.hash()),
         }
     }
 

@@ -484,8 +484,6 @@ pub struct ClusterStatus {
     pub data_dir: String,
     /// Records in the catalog's log.
     pub log_index: u64,
-    /// Fingerprint of the catalog, equal after equal logs.
-    pub catalog_hash: String,
 }
 
 /// Data of OPERATIONS.

@@ -6,7 +6,7 @@
 //! Who holds what is kept per segment, the primary first. A worker's death is one command, `WorkerDown`; who is promoted
 //! follows from the order of the holders. A returning worker's copies come back with `WorkerUp`, which states all of them.
 
-use super::command::{Command, Into, NewSegment, Request};
+use super::command::{Command, NewArray, NewSegment, Request};
 use array::{DType, Grid};
 use protocol::message::client::{Incident, IncidentKind};
 use protocol::{
@@ -318,7 +318,7 @@ impl Catalog {
             Command::WorkerDown { worker, incident } => self.worker_down(worker, incident),
             Command::CopiesChanged { added, removed } => self.copies_changed(added, removed),
             Command::CreateArray { request, array, version, name, dtype, shape, replication, replace, segments } => {
-                let into = Into { array: *array, name: name.clone(), replace: *replace };
+                let into = NewArray { array: *array, name: name.clone(), replace: *replace };
                 let content = Version {
                     array: *array,
                     dtype: *dtype,
@@ -499,7 +499,7 @@ impl Catalog {
     }
 
     /// Makes `version` the content of a new array.
-    fn name_version(&mut self, id: VersionId, version: Version, into: &Into) -> Applied {
+    fn name_version(&mut self, id: VersionId, version: Version, into: &NewArray) -> Applied {
         if self.names.contains_key(&into.name) && !into.replace {
             return refused(already_exists(&into.name));
         }
@@ -514,7 +514,7 @@ impl Catalog {
         &mut self,
         id: VersionId,
         source: VersionId,
-        into: Option<&Into>,
+        into: Option<&NewArray>,
         operation: &str,
         dtype: DType,
         segments: &[NewSegment],

@@ -80,7 +80,7 @@ pub enum Command {
         /// What it was computed from.
         source: VersionId,
         /// The array it becomes; else the unnamed result of the source's array.
-        into: Option<Into>,
+        into: Option<NewArray>,
         /// The operation's name.
         operation: String,
         /// The dtype of its elements.
@@ -115,7 +115,7 @@ pub enum Command {
 
 /// A new array's identity and name.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Into {
+pub struct NewArray {
     /// Its id.
     pub array: ArrayId,
     /// Its name.

@@ -9,7 +9,7 @@
 //! wait for the end of a long one. Only a few segments are sent at a time; the rest can still go elsewhere.
 
 use super::catalog::already_exists;
-use super::command::{Command, Into, NewSegment};
+use super::command::{Command, NewArray, NewSegment};
 use super::requests::{Answer, Key, Origin};
 use super::{Cluster, Member, Then};
 use array::Operation;
@@ -49,7 +49,7 @@ pub(super) struct Running {
     pub array_name: String,
     pub source: VersionId,
     pub operation: Operation,
-    pub into: Option<Into>,
+    pub into: Option<NewArray>,
     origin: Origin,
     /// Requests that are answered when it ends.
     pub waiters: Vec<Key>,
@@ -160,7 +160,7 @@ impl Cluster {
             array_name,
             source,
             operation,
-            into: apply.into.map(|name| Into { array: ArrayId(id.0), name, replace: apply.replace }),
+            into: apply.into.map(|name| NewArray { array: ArrayId(id.0), name, replace: apply.replace }),
             origin: self.origin(key),
             waiters: if apply.no_wait { vec![] } else { vec![key] },
             started: self.now.elapsed,

@@ -152,7 +152,10 @@ impl Cluster {
 
     /// Answers the first message of a connection with an error, and closes it.
     pub(super) fn refuse_connection(&mut self, conn: ConnId, message: &Message, error: WireError) {
-        log::warn!("connection {conn} is refused: {error}");
+        match error.code {
+            ErrorCode::Busy => log::debug!("connection {conn} is refused: {error}"), // it comes again, and is welcome then
+            _ => log::warn!("connection {conn} is refused: {error}"),
+        }
         self.send(conn, Message::reply(&message.head, error));
         self.effects.push(Effect::Close { conn });
     }

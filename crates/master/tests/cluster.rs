@@ -159,6 +159,12 @@ fn store(desk: &mut Desk, id: u64, name: &str) -> VersionId {
     version
 }
 
+/// Asks for `example2` on the array `a`.
+fn apply_to_a(id: u64) -> Message {
+    let (array_id, operation) = ("a".into(), "example2".into());
+    Message::request(id, ApplyOperation { array_id, operation, into: None, replace: false, no_wait: false })
+}
+
 fn two_workers() -> Desk {
     let mut desk = Desk::new();
     desk.register(10, "w1", 1, vec![]);
@@ -190,6 +196,19 @@ fn a_silent_holders_id_goes_to_the_newer_process_only() {
     desk.wait(250, &[21]);
     assert!(desk.heard(40).iter().any(|message| matches!(message.body, Body::Hello(_))), "a newer one is taken in");
     assert!(desk.closed.contains(&10) && desk.closed.contains(&11), "the old connections are closed");
+}
+
+#[test]
+fn of_two_processes_that_claim_a_dead_workers_id_the_newer_one_stays() {
+    let mut desk = two_workers();
+    desk.say(30, registration("w1", 3, None, vec![]));
+    desk.say(40, registration("w1", 2, None, vec![]));
+    desk.step(Event::Disconnected { conn: 10, why: "killed".into() });
+    desk.wait(50, &[21]);
+    assert!(desk.heard(30).iter().any(|message| matches!(message.body, Body::Hello(_))), "they need not wait");
+    assert_eq!(desk.heard_error(40), Some(ErrorCode::Fenced));
+    let w1 = desk.cluster.list_workers().workers.into_iter().find(|worker| worker.id == "w1".into());
+    assert_eq!(w1.map(|worker| worker.incarnation), Some(3));
 }
 
 #[test]
@@ -339,19 +358,7 @@ fn roles_are_kept() {
 fn results_that_differ_are_computed_again_from_checked_sources() {
     let mut desk = two_workers();
     let source = store(&mut desk, 1, "a");
-    desk.say(
-        1,
-        Message::request(
-            3,
-            ApplyOperation {
-                array_id: "a".into(),
-                operation: "example2".into(),
-                into: None,
-                replace: false,
-                no_wait: false,
-            },
-        ),
-    );
+    desk.say(1, apply_to_a(3));
     let answer = |desk: &mut Desk, conn: ConnId, crc: u32| {
         let asked = desk
             .heard(conn)
@@ -384,19 +391,7 @@ fn results_that_differ_are_computed_again_from_checked_sources() {
 fn workers_that_never_agree_fail_the_operation_not_the_master() {
     let mut desk = two_workers();
     store(&mut desk, 1, "a");
-    desk.say(
-        1,
-        Message::request(
-            3,
-            ApplyOperation {
-                array_id: "a".into(),
-                operation: "example2".into(),
-                into: None,
-                replace: false,
-                no_wait: false,
-            },
-        ),
-    );
+    desk.say(1, apply_to_a(3));
     for _round in 0..10 {
         for (conn, crc) in [(10, 100), (20, 200)] {
             for message in desk.heard(conn) {

@@ -251,6 +251,8 @@ impl Cluster {
                     IncidentKind::WorkerDown,
                     "it did not report after the master's start",
                     Duration::ZERO,
+                    false,
+                    0,
                 );
             }
             self.hope_until = self.now.elapsed + RETURN_AFTER_SILENCE;
@@ -289,7 +291,6 @@ impl Cluster {
         let Some(member) = self.members.remove(worker) else {
             return;
         };
-        log::warn!("worker {worker} is down: {cause}");
         for conn in [Some(member.conn), member.heartbeat_conn].into_iter().flatten() {
             self.peers.remove(&conn);
             self.effects.push(Effect::Close { conn });
@@ -304,19 +305,24 @@ impl Cluster {
         let redispatched = self.take_over_tasks(worker);
         self.forget_transfers_to(worker);
         self.on_reservers_down(worker);
-        let incident =
-            incident(kind, Some(worker.clone()), self.now.unix_ms, cause.to_string(), silence.as_millis() as u64);
-        let then = Then::IncidentRecorded { detected: self.now.elapsed, operations_running, redispatched };
-        self.propose(Command::WorkerDown { worker: worker.clone(), incident }, true, then);
-        self.decide_claims(worker, false);
+        self.propose_down(worker, kind, cause, silence, operations_running, redispatched);
+        self.hurry_claims(worker);
         self.changed = true;
     }
 
-    fn propose_down(&mut self, worker: &WorkerId, kind: IncidentKind, cause: &str, silence: Duration) {
+    fn propose_down(
+        &mut self,
+        worker: &WorkerId,
+        kind: IncidentKind,
+        cause: &str,
+        silence: Duration,
+        operations_running: bool,
+        redispatched: u64,
+    ) {
         log::warn!("worker {worker} is down: {cause}");
-        let incident =
-            incident(kind, Some(worker.clone()), self.now.unix_ms, cause.to_string(), silence.as_millis() as u64);
-        let then = Then::IncidentRecorded { detected: self.now.elapsed, operations_running: false, redispatched: 0 };
+        let silence_ms = silence.as_millis() as u64;
+        let incident = incident(kind, Some(worker.clone()), self.now.unix_ms, cause.to_string(), silence_ms);
+        let then = Then::IncidentRecorded { detected: self.now.elapsed, operations_running, redispatched };
         self.propose(Command::WorkerDown { worker: worker.clone(), incident }, true, then);
     }
 

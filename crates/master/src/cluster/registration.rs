@@ -22,6 +22,9 @@ const CLAIM_TIMEOUT: Duration = Duration::from_millis(200);
 /// A process that says it is a worker whose id is taken.
 #[derive(Debug)]
 pub(super) struct Claim {
+    worker: WorkerId,
+    incarnation: u64,
+    /// Its registration.
     message: Message,
     until: Duration,
 }
@@ -50,7 +53,8 @@ impl Cluster {
         // Another process under a live worker's id. Whoever is there stays, if it is there.
         let (old_conn, call) = (old.conn, old.number());
         old.calls.insert(call, Call::Claim);
-        self.claims.insert(conn, Claim { message, until: self.now.elapsed + CLAIM_TIMEOUT });
+        let (worker, incarnation) = (hello.worker.clone(), hello.incarnation);
+        self.claims.insert(conn, Claim { worker, incarnation, message, until: self.now.elapsed + CLAIM_TIMEOUT });
         self.send(old_conn, Message::request(call, Ping {}));
     }
 
@@ -80,9 +84,8 @@ impl Cluster {
 
     /// The holder of a claimed id has answered, or time is up.
     pub(super) fn decide_claims(&mut self, worker: &WorkerId, holder_answered: bool) {
-        let claimed = |claim: &Claim| matches!(&claim.message.body, Body::RegisterWorker(r) if r.hello.as_ref().is_some_and(|h| h.worker == *worker));
-        let conns: Vec<ConnId> =
-            self.claims.iter().filter(|(_, claim)| claimed(claim)).map(|(conn, _)| *conn).collect();
+        let claims = self.claims.iter().filter(|(_, claim)| claim.worker == *worker);
+        let conns: Vec<ConnId> = claims.map(|(conn, _)| *conn).collect();
         for conn in conns {
             let Some(claim) = self.claims.remove(&conn) else {
                 continue;
@@ -95,9 +98,8 @@ impl Cluster {
                 self.refuse_connection(conn, &claim.message, error.workers([worker.clone()]));
                 continue;
             }
-            let newer = |member: &Member| matches!(&claim.message.body, Body::RegisterWorker(r) if r.hello.as_ref().is_some_and(|h| h.incarnation > member.hello.incarnation));
             match self.members.get(worker) {
-                Some(member) if !newer(member) => {
+                Some(member) if claim.incarnation <= member.hello.incarnation => {
                     let error = WireError::new(
                         ErrorCode::Fenced,
                         format!("a newer process has registered as worker '{worker}'"),
@@ -118,14 +120,16 @@ impl Cluster {
         }
     }
 
+    /// The holder of an id is gone: whoever claims it need not wait for its answer.
+    pub(super) fn hurry_claims(&mut self, worker: &WorkerId) {
+        let now = self.now.elapsed;
+        self.claims.values_mut().filter(|claim| claim.worker == *worker).for_each(|claim| claim.until = now);
+    }
+
     pub(super) fn watch_claims(&mut self) {
         let now = self.now.elapsed;
-        let late = |claim: &&Claim| now >= claim.until;
-        let worker = |claim: &Claim| match &claim.message.body {
-            Body::RegisterWorker(register) => register.hello.as_ref().map(|hello| hello.worker.clone()),
-            _ => None,
-        };
-        let late: Vec<WorkerId> = self.claims.values().filter(late).filter_map(worker).collect();
+        let late: Vec<WorkerId> =
+            self.claims.values().filter(|claim| now >= claim.until).map(|claim| claim.worker.clone()).collect();
         late.iter().for_each(|worker| self.decide_claims(worker, false));
     }
 

@@ -5,6 +5,7 @@
 //!
 //! - [`message`]: what can be said. [`Body`] is the closed list of messages, [`Head`] the fields around them.
 //! - [`frame`]: how a message becomes bytes and back, with the caps of [`limits`] and a deadline on every wait.
+//! - [`level1`]: the same for the original protocol, whose lines carry the values themselves.
 //! - [`error`]: what a refusal says, with a stable code and whether to try again.
 //! - [`id`]: the numbers and names things go by. [`name`]: which names arrays and workers may have.
 //! - [`net`]: opening and accepting TCP connections the way all three programs need them.
@@ -15,6 +16,7 @@ pub mod dtype;
 pub mod error;
 pub mod frame;
 pub mod id;
+pub mod level1;
 pub mod limits;
 pub mod message;
 pub mod name;

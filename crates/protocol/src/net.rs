@@ -79,13 +79,19 @@ impl ReadDeadline for DeadlineStream {
 
 /// Sets up a connection, opened or accepted, and gives its two halves: reader, and writer that signs `from` and `to`.
 pub fn split(stream: TcpStream, from: &str, to: &str) -> io::Result<(Receiver, Sender)> {
+    let stream = prepare(stream)?;
+    let writer = FrameWriter::new(stream.stream.try_clone()?, from, to);
+    Ok((FrameReader::new(stream), writer))
+}
+
+/// Sets up a connection, opened or accepted.
+pub fn prepare(stream: TcpStream) -> io::Result<DeadlineStream> {
     stream.set_nodelay(true)?;
     stream.set_write_timeout(Some(WRITE_TIMEOUT))?;
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_IDLE);
     let keepalive = keepalive.with_interval(KEEPALIVE_INTERVAL).with_retries(KEEPALIVE_RETRIES);
     SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
-    let writer = FrameWriter::new(stream.try_clone()?, from, to);
-    Ok((FrameReader::new(DeadlineStream { stream, deadline: None, timeout: None }), writer))
+    Ok(DeadlineStream { stream, deadline: None, timeout: None })
 }
 
 /// Opens a connection to `HOST:PORT`, trying each address of the host until `deadline`.

@@ -1,4 +1,4 @@
-//! Amounts of memory as people write them: `512M`, `1.5GiB`, `8589934592`.
+//! Amounts of memory: as people write them (`512M`, `1.5GiB`, `8589934592`), and as this machine has it.
 
 use crate::limits::INTEGER_MAX;
 
@@ -60,6 +60,22 @@ pub fn format_size(bytes: u64) -> String {
     } else {
         format!("{:.1} {unit}", bytes as f64 / scale as f64)
     }
+}
+
+/// Memory of a machine that does not say how much it has.
+const MACHINE_MEMORY_UNKNOWN: u64 = 8 << 30;
+
+/// The memory of this machine, in bytes; a modest guess where it does not say.
+pub fn machine_memory() -> u64 {
+    let meminfo = std::fs::read_to_string("/proc/meminfo").ok();
+    meminfo.and_then(|text| total_memory(&text)).unwrap_or(MACHINE_MEMORY_UNKNOWN)
+}
+
+/// `MemTotal` of /proc/meminfo, in bytes.
+fn total_memory(meminfo: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kib.checked_mul(1024).filter(|bytes| *bytes > 0)
 }
 
 #[cfg(test)]
@@ -127,6 +143,14 @@ mod tests {
         ];
         for (bytes, text) in cases {
             assert_eq!(format_size(bytes), text);
+        }
+    }
+
+    #[test]
+    fn the_machines_memory_is_read() {
+        assert_eq!(total_memory("MemTotal:       16384 kB\nMemFree: 1 kB\n"), Some(16 << 20));
+        for odd in ["", "MemTotal: 1 MB", "MemTotal: kB", "MemTotal: 0 kB", "MemTotal: 99999999999999999 kB"] {
+            assert_eq!(total_memory(odd), None, "{odd}");
         }
     }
 }

@@ -3,13 +3,10 @@
 use crate::server::Config;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
-use protocol::size::{format_size, parse_size};
+use protocol::size::{machine_memory, parse_size};
 use std::ffi::OsString;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::thread;
-
-/// Memory for copies where the machine does not say how much it has.
-const MEMORY_DEFAULT: u64 = 4 << 30;
 
 /// Where a master is unless somebody says something else: the master's own default.
 const MASTER_DEFAULT: &str = "127.0.0.1:5000";
@@ -123,6 +120,8 @@ impl Args {
             advertise: self.advertise,
             zone: self.zone,
             join_new: self.join_new,
+            kernels: array::KERNELS_ID.to_string(),
+            features: Vec::new(),
         })
     }
 }
@@ -162,18 +161,7 @@ fn cores() -> usize {
 /// Half of the machine's memory: the other half is for buffers on their way, other programs and the page
 /// cache.
 fn half_of_memory() -> u64 {
-    let total = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| total_memory(&text));
-    if total.is_none() {
-        log::debug!("no /proc/meminfo; --memory is {}", format_size(MEMORY_DEFAULT));
-    }
-    total.map_or(MEMORY_DEFAULT, |total| total / 2)
-}
-
-/// `MemTotal` of /proc/meminfo, in bytes.
-fn total_memory(meminfo: &str) -> Option<u64> {
-    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
-    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    kib.checked_mul(1024).filter(|bytes| *bytes > 0)
+    machine_memory() / 2
 }
 
 #[cfg(test)]
@@ -238,14 +226,6 @@ mod tests {
             ["Examples:", "Exit codes:", "DARRAY_MASTER", "--insecure", "[default: 127.0.0.1:0]", "listening HOST:PORT"]
         {
             assert!(help.contains(part), "{help} lacks {part}");
-        }
-    }
-
-    #[test]
-    fn the_machines_memory_is_read() {
-        assert_eq!(total_memory("MemTotal:       16384 kB\nMemFree: 1 kB\n"), Some(16 << 20));
-        for odd in ["", "MemTotal: 1 MB", "MemTotal: kB", "MemTotal: 0 kB", "MemTotal: 99999999999999999 kB"] {
-            assert_eq!(total_memory(odd), None, "{odd}");
         }
     }
 }

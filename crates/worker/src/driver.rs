@@ -94,7 +94,7 @@ pub(crate) struct Driver {
     pub(crate) store: Arc<Mutex<Store>>,
     pub(crate) inputs: Receiver<Input>,
     pub(crate) events: Events,
-    pub(crate) executor: Executor,
+    pub(crate) executor: Box<dyn Executor>,
     pub(crate) fetches: Sender<crate::agent::FetchJob>,
     /// Both ends of a queue of one: what was not taken yet is replaced.
     pub(crate) heartbeats: (Sender<Option<HeartbeatJob>>, Receiver<Option<HeartbeatJob>>),

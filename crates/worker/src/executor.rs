@@ -1,4 +1,5 @@
-//! Runs computations on one rayon pool: segments side by side, and each segment split again inside.
+//! Where computations are done: on one rayon pool, segments side by side and each segment split again inside; or
+//! wherever else an [`Executor`] does them.
 
 use crate::Serving;
 use crate::agent::{ComputeFailure, ComputeJob, Computed, Event};
@@ -10,33 +11,65 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// The pool.
-pub(crate) struct Executor {
-    pool: rayon::ThreadPool,
-    events: Events,
-}
+/// Computations handed out at once, per thread: one that runs, and one so that no thread waits for the
+/// driver.
+const SLOTS_PER_THREAD: usize = 2;
 
-impl Executor {
-    /// A pool of so many threads, which reports to `events`.
-    pub(crate) fn new(threads: usize, events: Events) -> Result<Executor, rayon::ThreadPoolBuildError> {
-        let name = |n| format!("compute-{n}");
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(name).build()?;
-        Ok(Executor { pool, events })
-    }
+/// Somebody who computes for a worker.
+pub trait Executor: Send {
+    /// How many jobs it is given at a time.
+    fn slots(&self) -> usize;
 
-    /// Begins a computation, after those that were begun before. Does not wait: rayon's queue has no bound of
-    /// its own, but the agent hands out only as many jobs as it has slots.
-    pub(crate) fn start(&self, job: ComputeJob) {
-        let events = self.events.clone();
-        self.pool.spawn_fifo(move || {
-            let computed = compute(job);
-            // Waits if the queue is full. The driver, which empties it, never waits for this pool.
-            events.send(Event::Computed(vec![computed]));
-        });
-    }
+    /// Begins a computation, after those that were begun before, and does not wait. What came of it is told by
+    /// [`Computations::ended`], once.
+    fn start(&self, job: ComputeJob);
 
     /// Frees memory beside the computations: giving back gigabytes takes longer than the driver may pause.
-    pub(crate) fn free(&self, trash: Vec<Arc<Segment>>) {
+    fn free(&self, trash: Vec<Arc<Segment>>);
+}
+
+/// Where an [`Executor`] tells what came of its jobs.
+#[derive(Clone)]
+pub struct Computations(Events);
+
+impl Computations {
+    pub(crate) fn new(events: Events) -> Computations {
+        Computations(events)
+    }
+
+    /// Tells what came of a job. Waits if the worker's queue is full; the driver, which empties it, waits for no executor.
+    pub fn ended(&self, computed: Computed) {
+        self.0.send(Event::Computed(vec![computed]));
+    }
+}
+
+/// The kernels of this program on a pool of threads.
+pub(crate) struct Pool {
+    pool: rayon::ThreadPool,
+    computations: Computations,
+}
+
+impl Pool {
+    /// A pool of so many threads.
+    pub(crate) fn new(threads: usize, computations: Computations) -> Result<Pool, rayon::ThreadPoolBuildError> {
+        let name = |n| format!("compute-{n}");
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(name).build()?;
+        Ok(Pool { pool, computations })
+    }
+}
+
+impl Executor for Pool {
+    fn slots(&self) -> usize {
+        self.pool.current_num_threads() * SLOTS_PER_THREAD
+    }
+
+    /// Rayon's queue has no bound of its own, but the agent hands out only as many jobs as there are slots.
+    fn start(&self, job: ComputeJob) {
+        let computations = self.computations.clone();
+        self.pool.spawn_fifo(move || computations.ended(compute(job)));
+    }
+
+    fn free(&self, trash: Vec<Arc<Segment>>) {
         self.pool.spawn(move || drop(trash));
     }
 }

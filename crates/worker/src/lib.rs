@@ -15,7 +15,7 @@ pub mod config;
 mod control;
 mod data_port;
 mod driver;
-mod executor;
+pub mod executor;
 pub mod fence;
 mod fetcher;
 mod heartbeat;
@@ -26,6 +26,7 @@ mod sockets;
 pub mod store;
 
 pub use agent::{Agent, Effect, Event, ExitReason};
+pub use executor::{Computations, Executor};
 pub use server::{Config, Handle, Server, Worker};
 pub use store::Store;
 

@@ -17,12 +17,12 @@
 use crate::agent::{Agent, Event, ExitReason, Settings};
 use crate::data_port::{DataPort, Shared};
 use crate::driver::{Driver, Events, Input, lock};
-use crate::executor::Executor;
+use crate::executor::{Computations, Executor, Pool};
 use crate::fetcher::{self, FETCH_SLOTS, FETCHERS};
 use crate::heartbeat;
 use crate::peer::Peers;
 use crate::sockets::Sockets;
-use crate::store::Store;
+use crate::store::{Account, Store};
 use log::info;
 use protocol::WorkerId;
 use protocol::frame::unix_ms;
@@ -39,10 +39,6 @@ use std::thread::{self, JoinHandle};
 /// Events that wait for the driver. It takes a million a second; a full queue makes whoever sends wait: the
 /// master, writers, and computations that have ended.
 const INPUTS: usize = 1024;
-
-/// Computations handed out at once, per thread: one that runs, and one so that no thread waits for the
-/// driver.
-const COMPUTE_SLOTS_PER_THREAD: usize = 2;
 
 /// How a worker runs.
 #[derive(Clone, Debug)]
@@ -64,6 +60,10 @@ pub struct Config {
     pub zone: Option<String>,
     /// Whether to give up data of another cluster.
     pub join_new: bool,
+    /// What it computes with: workers with the same kernels give the same bits.
+    pub kernels: String,
+    /// What it tells the master about itself beyond that, by name.
+    pub features: Vec<String>,
 }
 
 impl Config {
@@ -78,6 +78,8 @@ impl Config {
             advertise: None,
             zone: None,
             join_new: false,
+            kernels: array::KERNELS_ID.to_string(),
+            features: Vec::new(),
         }
     }
 }
@@ -98,6 +100,33 @@ impl Server {
     /// # Errors
     /// When the address can't be listened on, or there are no threads.
     pub fn bind(config: Config) -> io::Result<Server> {
+        let store = Store::new(config.memory_bytes);
+        let threads = config.threads;
+        Server::bind_with(config, store, |computations| {
+            let pool = Pool::new(threads, computations).map_err(io::Error::other)?;
+            Ok(Box::new(pool))
+        })
+    }
+
+    /// As [`Server::bind`], with copies in memory of which others in this process have `account`s too, and with another
+    /// [`Executor`] than the pool.
+    ///
+    /// # Errors
+    /// As [`Server::bind`], and those of `executor`.
+    pub fn bind_shared(
+        config: Config,
+        account: Account,
+        executor: impl FnOnce(Computations) -> io::Result<Box<dyn Executor>>,
+    ) -> io::Result<Server> {
+        let store = Store::sharing(config.memory_bytes, account);
+        Server::bind_with(config, store, executor)
+    }
+
+    fn bind_with(
+        config: Config,
+        store: Store,
+        executor: impl FnOnce(Computations) -> io::Result<Box<dyn Executor>>,
+    ) -> io::Result<Server> {
         let listener = TcpListener::bind(config.listen)
             .map_err(|e| io::Error::new(e.kind(), format!("cannot listen on {}: {e}", config.listen)))?;
         let address = listener.local_addr()?;
@@ -108,7 +137,7 @@ impl Server {
             format_size(config.memory_bytes)
         );
         let worker = config.worker.clone();
-        let store = Arc::new(Mutex::new(Store::new(config.memory_bytes)));
+        let store = Arc::new(Mutex::new(store));
         let sockets = Sockets::default();
 
         // Everything that happens, for the driver. See `INPUTS`.
@@ -132,11 +161,11 @@ impl Server {
             thread::Builder::new().name("heartbeat".into()).spawn(move || heartbeat::run(orders, sockets, sign))?
         };
 
-        let executor = Executor::new(config.threads, events.clone()).map_err(io::Error::other)?;
+        let executor = executor(Computations::new(events.clone()))?;
         let shared =
             Shared { worker: worker.clone(), store: store.clone(), events: events.clone(), sockets: sockets.clone() };
         let data_port = DataPort::start(listener, shared, CONNECTIONS_MAX)?;
-        let agent = Agent::new(settings(&config, address));
+        let agent = Agent::new(settings(&config, address, executor.slots()));
         let (lines, to_driver) = (HashMap::new(), events.clone());
         let driver = Driver {
             agent,
@@ -177,7 +206,7 @@ impl Server {
     }
 }
 
-fn settings(config: &Config, listening: SocketAddr) -> Settings {
+fn settings(config: &Config, listening: SocketAddr, compute_slots: usize) -> Settings {
     let advertised = config.advertise.clone().unwrap_or_else(|| listening.to_string());
     let address = match advertised.rsplit_once(':') {
         Some((host, "0")) => format!("{host}:{}", listening.port()),
@@ -191,7 +220,9 @@ fn settings(config: &Config, listening: SocketAddr) -> Settings {
         cores: config.threads as u32,
         zone: config.zone.clone(),
         join_new: config.join_new,
-        compute_slots: config.threads * COMPUTE_SLOTS_PER_THREAD,
+        compute_slots,
+        kernels: config.kernels.clone(),
+        features: config.features.clone(),
         fetch_slots: FETCH_SLOTS,
         seed: RandomState::new().hash_one(config.worker.as_str()),
     }

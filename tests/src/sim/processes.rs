@@ -209,6 +209,8 @@ impl World {
             cores: 2,
             zone: None,
             join_new: false,
+            kernels: array::KERNELS_ID.to_string(),
+            features: Vec::new(),
             compute_slots: 2,
             fetch_slots: 2,
             seed: self.random.bits(),

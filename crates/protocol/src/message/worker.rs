@@ -32,6 +32,9 @@ pub struct RegisterWorker {
     pub hello: Option<WorkerHello>,
 }
 
+/// Feature of a worker that the master stands in for: it speaks level 1 itself.
+pub const FEATURE_LEVEL_1: &str = "level-1";
+
 /// How a worker of level 2 introduces itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -162,11 +162,11 @@ impl Agent {
             memory: store.budget() >> 20,
             hello: Some(WorkerHello {
                 protocol: PROTOCOL_VERSION,
-                features: Vec::new(),
+                features: settings.features.clone(),
                 worker: settings.worker.clone(),
                 incarnation: settings.incarnation,
                 address: settings.address.clone(),
-                kernels: array::KERNELS_ID.to_string(),
+                kernels: settings.kernels.clone(),
                 memory_bytes: store.budget(),
                 zone: settings.zone.clone(),
                 cluster: self.cluster,

@@ -52,6 +52,10 @@ pub struct Settings {
     pub zone: Option<String>,
     /// Whether to give up the data of another cluster rather than wait for its master.
     pub join_new: bool,
+    /// What it computes with: workers with the same kernels give the same bits.
+    pub kernels: String,
+    /// What it tells the master about itself beyond that, by name.
+    pub features: Vec<String>,
     /// Computations handed out at once.
     pub compute_slots: usize,
     /// Fetches handed out at once.

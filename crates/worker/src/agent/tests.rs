@@ -33,6 +33,8 @@ fn settings() -> Settings {
         cores: 2,
         zone: None,
         join_new: false,
+        kernels: array::KERNELS_ID.to_string(),
+        features: Vec::new(),
         compute_slots: 2,
         fetch_slots: 1,
         seed: 5,

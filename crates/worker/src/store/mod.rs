@@ -24,11 +24,13 @@
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod pool;
 mod segment;
 #[cfg(test)]
 mod tests;
 mod write;
 
+pub use pool::{Account, Pool};
 pub use segment::Segment;
 use write::Slot;
 pub use write::{Admission, Grant, Write, check_length};
@@ -65,12 +67,15 @@ pub struct Store {
     /// Bytes of all [`Room`]s that are out.
     in_flight: u64,
     fence: Fence,
+    /// Where its memory comes from, if it is not all its own.
+    account: Option<Account>,
 }
 
 impl Store {
     /// An empty store that may use `budget` bytes.
     pub fn new(budget: u64) -> Store {
         Store {
+            account: None,
             budget,
             copies: BTreeMap::new(),
             held: 0,
@@ -82,6 +87,11 @@ impl Store {
             in_flight: 0,
             fence: Fence::default(),
         }
+    }
+
+    /// An empty store that may use `budget` bytes, as far as the pool of its account has them.
+    pub fn sharing(budget: u64, account: Account) -> Store {
+        Store { account: Some(account), ..Store::new(budget) }
     }
 
     // ---- memory
@@ -125,7 +135,10 @@ impl Store {
     fn check_fits(&self, bytes: u64) -> Result<(), WireError> {
         let free = self.free();
         if bytes <= free {
-            return Ok(());
+            return match &self.account {
+                Some(account) => account.try_set(self.used() + self.reserved() + bytes),
+                None => Ok(()),
+            };
         }
         let why = format!(
             "{} asked for, {} free of this worker's {} ({} in copies, {} reserved); delete arrays, add workers, \
@@ -174,6 +187,9 @@ impl Store {
 
     /// A sign of life. `tasks` is how many segments are queued or being computed.
     pub fn heartbeat(&self, tasks: u64) -> Heartbeat {
+        if let Some(account) = &self.account {
+            account.set(self.used() + self.reserved()); // what was given back since something was asked for
+        }
         Heartbeat {
             digest: self.digest,
             copies: self.copies.len() as u64,

@@ -2,7 +2,8 @@
 
 use crate::server::Settings;
 use clap::Parser;
-use protocol::size::parse_size;
+use protocol::level1::LINE_BYTES_MAX;
+use protocol::size::{machine_memory, parse_size};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 
@@ -51,9 +52,18 @@ pub struct Flags {
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
 
-    /// Memory for bytes on their way through the master. Nothing passes through it yet, so it is only checked
+    /// Memory for the values of clients and workers of the original protocol (level 1), which pass through the master; those
+    /// of level 2 never do [default: a quarter of the machine's]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     memory: Option<u64>,
+
+    /// Longest line of the original protocol that is read [default: 256M]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value_t = LINE_BYTES_MAX, hide_default_value = true)]
+    line_max: u64,
+
+    /// Speak the original protocol (level 1) beyond this machine too; on loopback it always is
+    #[arg(long = "level-1")]
+    level_1: bool,
 
     /// Listen on other addresses than loopback although there is no authentication yet: everybody who reaches the port can
     /// read and delete everything
@@ -88,7 +98,16 @@ impl Flags {
                 (dir.path().to_path_buf(), Some(dir))
             }
         };
-        Ok((Settings { listen, replication: self.replication, min_copies: self.min_copies, data_dir }, temporary))
+        let settings = Settings {
+            listen,
+            replication: self.replication,
+            min_copies: self.min_copies,
+            data_dir,
+            memory_bytes: self.memory.unwrap_or_else(|| machine_memory() / 4),
+            line_bytes_max: self.line_max,
+            level_1: self.level_1 || protocol::net::is_loopback(&listen),
+        };
+        Ok((settings, temporary))
     }
 }
 

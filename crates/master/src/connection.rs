@@ -1,10 +1,15 @@
 //! Connections: a reader and a writer thread for each, and the acceptor that makes them.
+//!
+//! The first line tells which level a peer speaks. Those of level 1 go to the [`Gateway`], on the reader's thread; the
+//! driver does not hear of them.
 
 use crate::cluster::ConnId;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
-use protocol::frame::is_timeout;
+use gateway::Gateway;
+use protocol::frame::{FrameReader, FrameWriter, is_timeout};
+use protocol::level1::{Level, Opened, introduction};
 use protocol::message::{Message, PayloadKind};
-use protocol::net::{self, hang_up};
+use protocol::net::{self, DeadlineStream, hang_up};
 use protocol::{ErrorCode, FrameError, Incoming, WireError, limits};
 use std::io;
 use std::net::{TcpListener, TcpStream};
@@ -18,6 +23,9 @@ const OUTBOX: usize = 1024;
 
 /// After an error of `accept` (usually: out of file descriptors) somebody has to end first.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Reads a connection of level 2, from its first line on.
+type Reader = FrameReader<Opened<DeadlineStream>>;
 
 /// What a connection tells the driver.
 pub enum Notice {
@@ -78,9 +86,9 @@ impl Outbox {
     }
 }
 
-/// Accepts connections until the process ends. Each gets its two threads, and the driver is told of it before of its
-/// first message.
-pub fn accept(listener: &TcpListener, notices: &Sender<Notice>) {
+/// Accepts connections until the process ends. Each gets its threads, and the driver is told of it before of its first
+/// message.
+pub fn accept(listener: &TcpListener, notices: &Sender<Notice>, gateway: &Arc<Gateway>) {
     let open = Arc::new(AtomicUsize::new(0));
     let mut next: ConnId = 1;
     loop {
@@ -98,7 +106,7 @@ pub fn accept(listener: &TcpListener, notices: &Sender<Notice>) {
         }
         let conn = next;
         next += 1;
-        if let Err(e) = start(conn, stream, notices, &open) {
+        if let Err(e) = start(conn, stream, notices, gateway, &open) {
             log::warn!("connection {conn} cannot be served: {e}");
         }
     }
@@ -114,32 +122,60 @@ fn refuse(stream: TcpStream) {
     }
 }
 
-fn start(conn: ConnId, stream: TcpStream, notices: &Sender<Notice>, open: &Arc<AtomicUsize>) -> io::Result<()> {
-    let outbox_stream = stream.try_clone()?;
-    let (reader, writer) = net::split(stream, "master", "")?;
-    let (orders, outgoing) = bounded(OUTBOX);
-    let replies = orders.clone();
-    thread::Builder::new().name(format!("write-{conn}")).spawn(move || write(writer, &outgoing))?;
-    let outbox = Outbox { orders, stream: outbox_stream };
-    if notices.send(Notice::Opened { conn, outbox }).is_err() {
-        return Ok(()); // the driver has ended, and so does the process
-    }
+fn start(
+    conn: ConnId,
+    stream: TcpStream,
+    notices: &Sender<Notice>,
+    gateway: &Arc<Gateway>,
+    open: &Arc<AtomicUsize>,
+) -> io::Result<()> {
+    let writer = stream.try_clone()?;
+    let reader = net::prepare(stream)?;
     open.fetch_add(1, Ordering::Relaxed);
-    let (told, counter) = (notices.clone(), open.clone());
+    let (notices, gateway, counter) = (notices.clone(), gateway.clone(), open.clone());
     let spawned = thread::Builder::new().name(format!("read-{conn}")).spawn(move || {
-        let why = read(conn, reader, &told, replies);
+        serve(conn, reader, writer, &notices, &gateway);
         counter.fetch_sub(1, Ordering::Relaxed);
-        let _ = told.send(Notice::Closed { conn, why }); // fails only when the driver has ended
     });
-    if let Err(e) = spawned {
+    if spawned.is_err() {
         open.fetch_sub(1, Ordering::Relaxed);
-        let _ = notices.send(Notice::Closed { conn, why: e.to_string() });
     }
-    Ok(())
+    spawned.map(drop)
+}
+
+/// Serves a connection to its end, on the level that its first line is of.
+fn serve(conn: ConnId, reader: DeadlineStream, writer: TcpStream, notices: &Sender<Notice>, gateway: &Gateway) {
+    match introduction(reader, Some(Instant::now() + limits::FIRST_MESSAGE_TIMEOUT)) {
+        Ok(Some((Level::One, opened))) => gateway.serve(opened, writer),
+        Ok(Some((Level::Two, opened))) => {
+            let why = match serve_level_2(conn, FrameReader::new(opened), writer, notices) {
+                Ok(why) => why,
+                Err(e) => e.to_string(),
+            };
+            let _ = notices.send(Notice::Closed { conn, why }); // fails only when the driver has ended
+        }
+        Ok(None) => {}
+        Err(e) if is_timeout(&e) => {
+            let error = WireError::new(ErrorCode::DeadlineExceeded, "no complete message within 60 s");
+            let _ = FrameWriter::new(writer, "master", "").write(&Message::new(error)); // a courtesy; it is closed in any case
+        }
+        Err(e) => log::debug!("connection {conn} ended before its first message: {e}"),
+    }
+}
+
+fn serve_level_2(conn: ConnId, reader: Reader, writer: TcpStream, notices: &Sender<Notice>) -> io::Result<String> {
+    let (orders, outgoing) = bounded(OUTBOX);
+    let outbox = Outbox { orders: orders.clone(), stream: writer.try_clone()? };
+    let writer = FrameWriter::new(writer, "master", "");
+    thread::Builder::new().name(format!("write-{conn}")).spawn(move || write(writer, &outgoing))?;
+    if notices.send(Notice::Opened { conn, outbox }).is_err() {
+        return Ok("the master ends".to_string());
+    }
+    Ok(read(conn, reader, notices, orders))
 }
 
 /// Reads until the connection ends; says how. A full queue of the driver stops the reading, and so the peer.
-fn read(conn: ConnId, mut reader: net::Receiver, notices: &Sender<Notice>, replies: Sender<Order>) -> String {
+fn read(conn: ConnId, mut reader: Reader, notices: &Sender<Notice>, replies: Sender<Order>) -> String {
     let mut first_byte_by = Some(Instant::now() + limits::FIRST_MESSAGE_TIMEOUT);
     loop {
         match next(&mut reader, first_byte_by) {
@@ -169,7 +205,7 @@ fn read(conn: ConnId, mut reader: net::Receiver, notices: &Sender<Notice>, repli
 }
 
 /// The next message; bytes that come with it are dropped, since a master takes none.
-fn next(reader: &mut net::Receiver, first_byte_by: Option<Instant>) -> Result<Option<Incoming>, FrameError> {
+fn next(reader: &mut Reader, first_byte_by: Option<Instant>) -> Result<Option<Incoming>, FrameError> {
     let incoming = reader.read(first_byte_by)?;
     if let Some(Incoming::Message(message)) = &incoming
         && let Some(payload) = message.head.payload.filter(|payload| payload.kind != PayloadKind::Json)

@@ -3,8 +3,8 @@
 //! | thread | does | takes | gives |
 //! |---|---|---|---|
 //! | `driver` (the caller of [`Master::run`]) | owns the cluster, performs its effects | notices, commits, ticks | messages, commands; never waits for either |
-//! | `accept` | accepts | sockets | two threads for each |
-//! | `read-N` | reads one connection | bytes | notices; waits when the driver is busy, and so does the peer |
+//! | `accept` | accepts | sockets | a thread for each |
+//! | `read-N` | reads one connection; on level 1 it is the [`Gateway`]'s | bytes | notices; waits when the driver is busy, and so does the peer |
 //! | `write-N` | writes one connection | messages | bytes; a peer that does not take them is closed |
 //! | `log` | appends to the log, syncs a group at a time | commands | commits |
 //! | `dial` | tries workers' data ports | addresses | notices |
@@ -15,14 +15,16 @@ use crate::cluster::{Cluster, Config, ConnId, Effect, Event, Now, TICK};
 use crate::connection::{self, Notice, Outbox};
 use crate::log_file::{LogError, LogFile};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select};
+use gateway::Gateway;
 use protocol::WorkerId;
 use protocol::frame::unix_ms;
 use protocol::limits::CONNECT_TIMEOUT;
 use protocol::net;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -52,6 +54,12 @@ pub struct Settings {
     pub min_copies: u32,
     /// Where the catalog's log is.
     pub data_dir: PathBuf,
+    /// Memory for the values of peers of level 1.
+    pub memory_bytes: u64,
+    /// Longest line of level 1.
+    pub line_bytes_max: u64,
+    /// Whether level 1 is spoken.
+    pub level_1: bool,
 }
 
 /// A master that listens but has not begun to serve.
@@ -123,7 +131,13 @@ impl Master {
         spawn("log", move || write_log(log, &to_write, &commits))?;
         spawn("dial", move || dial(&to_dial, &dialed))?;
         let listener = self.listener;
-        spawn("accept", move || connection::accept(&listener, &notices))?;
+        let gateway = Arc::new(Gateway::new(gateway::Settings {
+            master: reachable(self.address),
+            memory_bytes: self.settings.memory_bytes,
+            line_bytes_max: self.settings.line_bytes_max,
+            enabled: self.settings.level_1,
+        }));
+        spawn("accept", move || connection::accept(&listener, &notices, &gateway))?;
 
         let config = Config {
             replication: self.settings.replication,
@@ -150,6 +164,15 @@ impl Master {
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     // std sets SO_REUSEADDR on Unix, which is what a restart on the same port needs.
     TcpListener::bind(address)
+}
+
+/// Where this process reaches itself when it listens at an address.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => SocketAddr::from((Ipv4Addr::LOCALHOST, address.port())),
+        IpAddr::V6(ip) if ip.is_unspecified() => SocketAddr::from((Ipv6Addr::LOCALHOST, address.port())),
+        _ => address,
+    }
 }
 
 fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), Error> {

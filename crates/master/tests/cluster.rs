@@ -88,7 +88,11 @@ impl Desk {
 
     /// Registers a worker on connection `conn`, with heartbeats on `conn + 1`.
     fn register(&mut self, conn: ConnId, id: &str, incarnation: u64, inventory: Vec<CopyRecord>) {
-        self.say(conn, registration(id, incarnation, None, inventory));
+        self.register_with(conn, id, incarnation, registration(id, incarnation, None, inventory));
+    }
+
+    fn register_with(&mut self, conn: ConnId, id: &str, incarnation: u64, registration: Message) {
+        self.say(conn, registration);
         let hello = Hello { worker: Some(id.into()), incarnation: Some(incarnation), ..Hello::new(Role::Heartbeat) };
         self.say(conn + 1, Message::new(hello));
     }
@@ -157,6 +161,76 @@ fn store(desk: &mut Desk, id: u64, name: &str) -> VersionId {
         "{replies:?}"
     );
     version
+}
+
+/// The same as that of a worker of level 1, as its stand-in sends it.
+fn registration_at_level_1(id: &str, cores: u32) -> Message {
+    let mut message = registration(id, 1, None, vec![]);
+    let Body::RegisterWorker(register) = &mut message.body else { unreachable!() };
+    register.cores = cores;
+    let hello = register.hello.as_mut().expect("it says hello");
+    hello.features = vec![FEATURE_LEVEL_1.to_string()];
+    hello.kernels = format!("level-1 {id}");
+    hello.zone = Some("level-1".into());
+    message
+}
+
+/// Worker w1 (connection 10) speaks level 1 and is the primary of an array `a`; w2 (connection 20), one of ours, has come
+/// later and has fetched a copy. The operation has been asked for.
+fn level_1_and_ours() -> Desk {
+    let mut desk = Desk::new();
+    desk.register_with(10, "w1", 1, registration_at_level_1("w1", 2));
+    desk.client(1);
+    let create = CreateArray { array_id: "a".into(), dtype: array::DType::Int32, shape: vec![4], replace: false };
+    desk.say(1, Message::request(1, create));
+    let reserve =
+        desk.heard(10).into_iter().find(|message| matches!(message.body, Body::Reserve(_))).expect("a reserve");
+    desk.say(10, Message::reply(&reserve.head, Reserved {}));
+    let version = match desk.heard(1).pop().map(|message| message.body) {
+        Some(Body::WritePlan(plan)) => plan.version,
+        other => panic!("{other:?}"),
+    };
+    let copy = CopyRecord(version, 0, 7, 16);
+    desk.say(10, Message::new(CopiesChanged { stored: vec![copy], broken: vec![] }));
+    let segments = vec![WrittenSegment(0, 7, vec!["w1".into()])];
+    desk.say(1, Message::request(2, CommitArray { version, segments }));
+    desk.register(20, "w2", 1, vec![]);
+    desk.wait(100, &[11, 21]);
+    fetches(&mut desk, 20, 7);
+    desk.sent.clear();
+    desk.say(1, apply_to_a(3));
+    desk
+}
+
+/// The segments that a worker was asked to compute since it was looked at last, and whether to check them first.
+fn asked_to_compute(desk: &mut Desk, conn: ConnId) -> Option<(Message, VersionId, bool)> {
+    desk.heard(conn).into_iter().find_map(|message| match &message.body {
+        Body::ProcessSegment(process) => Some((message.clone(), process.result, process.verify)),
+        _ => None,
+    })
+}
+
+fn computed(asked: &(Message, VersionId, bool), crc32c: u32) -> Message {
+    let copies = vec![CopyRecord(asked.1, 0, crc32c, 16)];
+    Message::reply(&asked.0.head, SegmentResult { result: asked.1, copies, failed: vec![], busy_us: 1 })
+}
+
+/// A worker is asked to fetch a copy with this checksum, and does.
+fn fetches(desk: &mut Desk, conn: ConnId, crc32c: u32) {
+    let asked = desk.heard(conn).into_iter().find_map(|message| match message.body {
+        Body::RecoverData(recover) => Some(recover.copy),
+        _ => None,
+    });
+    let copy = asked.expect("it is asked to fetch");
+    assert_eq!(copy.crc32c(), crc32c);
+    desk.say(conn, Message::new(RecoveryComplete { copy, error: None }));
+}
+
+fn completed(desk: &mut Desk) -> OperationComplete {
+    match desk.heard(1).pop().map(|message| message.body) {
+        Some(Body::OperationComplete(complete)) => complete,
+        other => panic!("{other:?}"),
+    }
 }
 
 /// Asks for `example2` on the array `a`.
@@ -427,4 +501,124 @@ fn equal_logs_tell_equal_catalogs() {
     let again = Catalog::from_snapshot(&twice[0].to_snapshot()).expect("a snapshot can be read");
     assert_eq!(again.hash(), twice[0].hash());
     again.check();
+}
+
+#[test]
+fn a_worker_of_level_1_computes_what_it_is_primary_of_and_others_receive_it() {
+    let mut desk = level_1_and_ours();
+    let asked = asked_to_compute(&mut desk, 10).expect("it is the primary");
+    assert!(asked.2, "nobody else computes with its kernels, so its source is checked");
+    assert!(asked_to_compute(&mut desk, 20).is_none(), "our bits are not its bits");
+    desk.say(10, computed(&asked, 5));
+    fetches(&mut desk, 20, 5);
+    let complete = completed(&mut desk);
+    assert_eq!((complete.copies, complete.exact, complete.redispatched), (2, false, 0));
+    let level = |id: &str| desk.cluster.list_workers().workers.iter().find(|w| w.id == id.into()).map(|w| w.level);
+    assert_eq!((level("w1"), level("w2")), (Some(1), Some(2)));
+}
+
+#[test]
+fn a_segment_that_waits_for_level_1_is_computed_elsewhere_too_and_the_first_answer_counts() {
+    let mut desk = level_1_and_ours();
+    let late = asked_to_compute(&mut desk, 10).expect("it is the primary");
+    desk.wait(1900, &[11, 21]);
+    assert!(asked_to_compute(&mut desk, 20).is_none(), "it has two seconds");
+    desk.wait(200, &[11, 21]);
+    let asked = asked_to_compute(&mut desk, 20).expect("then ours computes it too");
+    assert!(asked.2, "there is nobody to compare with");
+    desk.say(20, computed(&asked, 9));
+    desk.sent.retain(|(conn, message)| *conn != 10 || matches!(message.body, Body::RecoverData(_)));
+    fetches(&mut desk, 10, 9);
+    let complete = completed(&mut desk);
+    assert_eq!((complete.copies, complete.exact, complete.redispatched), (2, true, 1));
+    desk.say(10, computed(&late, 5));
+    let dropped =
+        |message: &Message| matches!(&message.body, Body::DropCopies(drop) if drop.copies == [CopyId(late.1, 0)]);
+    assert!(desk.heard(10).iter().any(dropped), "what came second is dropped");
+}
+
+#[test]
+fn a_late_worker_of_level_1_is_asked_last_until_it_answers() {
+    let mut desk = level_1_and_ours();
+    let late = asked_to_compute(&mut desk, 10).expect("it is the primary");
+    desk.wait(2100, &[11, 21]);
+    let asked = asked_to_compute(&mut desk, 20).expect("ours helps");
+    desk.say(20, computed(&asked, 9));
+    fetches(&mut desk, 10, 9);
+    desk.sent.clear();
+    desk.say(1, apply_to_a(4));
+    assert!(asked_to_compute(&mut desk, 10).is_none(), "nobody waits for it a second time");
+    let asked = asked_to_compute(&mut desk, 20).expect("ours is asked at once");
+    desk.say(20, computed(&asked, 9));
+    fetches(&mut desk, 10, 9);
+    desk.say(10, computed(&late, 9));
+    desk.sent.clear();
+    desk.say(1, apply_to_a(5));
+    assert!(asked_to_compute(&mut desk, 10).is_some(), "it has answered");
+}
+
+#[test]
+fn a_worker_of_level_1_that_fails_is_not_asked_again_while_there_is_another() {
+    let mut desk = level_1_and_ours();
+    let asked = asked_to_compute(&mut desk, 10).expect("it is the primary");
+    let error = protocol::WireError::new(ErrorCode::Internal, "no");
+    let failed = vec![FailedSegment { segment: 0, error }];
+    let result = SegmentResult { result: asked.1, copies: vec![], failed, busy_us: 1 };
+    desk.say(10, Message::reply(&asked.0.head, result));
+    let asked = asked_to_compute(&mut desk, 20).expect("ours is asked");
+    desk.say(20, computed(&asked, 9));
+    fetches(&mut desk, 10, 9);
+    assert!(completed(&mut desk).exact);
+}
+
+#[test]
+fn a_worker_of_level_1_is_not_held_to_our_deadline_for_a_segment() {
+    let mut desk = Desk::new();
+    desk.register_with(10, "w1", 1, registration_at_level_1("w1", 2));
+    desk.register_with(20, "w2", 1, registration_at_level_1("w2", 2));
+    desk.client(1);
+    store(&mut desk, 1, "a");
+    desk.sent.clear();
+    desk.say(1, apply_to_a(3));
+    let first = asked_to_compute(&mut desk, 10);
+    let (asker, other) = if first.is_some() { (10, 20) } else { (20, 10) };
+    let asked = first.or_else(|| asked_to_compute(&mut desk, 20)).expect("one of them is the primary");
+    desk.wait(30_000, &[11, 21]);
+    assert!(asked_to_compute(&mut desk, 20).is_none() && asked_to_compute(&mut desk, 10).is_none());
+    desk.say(asker, computed(&asked, 5));
+    fetches(&mut desk, other, 5);
+    assert_eq!(completed(&mut desk).copies, 2);
+}
+
+#[test]
+fn a_worker_of_level_1_with_one_core_gets_no_copies() {
+    let mut desk = Desk::new();
+    desk.register_with(10, "w1", 1, registration_at_level_1("w1", 1));
+    desk.register(20, "w2", 1, vec![]);
+    desk.client(1);
+    desk.sent.clear();
+    let create = CreateArray { array_id: "a".into(), dtype: array::DType::Int32, shape: vec![100_000], replace: false };
+    desk.say(1, Message::request(1, create));
+    let reserves = |message: &Message| matches!(message.body, Body::Reserve(_));
+    assert!(!desk.heard(10).iter().any(reserves), "it would never compute them");
+    assert!(desk.heard(20).iter().any(reserves));
+}
+
+#[test]
+fn copies_on_level_1_stand_beside_one_of_ours() {
+    let mut desk = Desk::new();
+    desk.register_with(10, "w1", 1, registration_at_level_1("w1", 2));
+    desk.register_with(20, "w2", 1, registration_at_level_1("w2", 2));
+    desk.register_with(30, "w3", 1, registration_at_level_1("w3", 2));
+    desk.register(40, "w4", 1, vec![]);
+    desk.client(1);
+    desk.sent.clear();
+    let create = CreateArray { array_id: "a".into(), dtype: array::DType::Int32, shape: vec![100_000], replace: false };
+    desk.say(1, Message::request(1, create));
+    let reserved = |message: &Message| match &message.body {
+        Body::Reserve(reserve) => reserve.segments.len(),
+        _ => 0,
+    };
+    let ours: usize = desk.heard(40).iter().map(reserved).sum();
+    assert_eq!(ours, array::Grid::new(100_000).segments() as usize, "what is in the master ends with the master");
 }

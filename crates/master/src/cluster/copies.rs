@@ -63,7 +63,7 @@ impl Cluster {
         let others = self.placeable().filter(|(worker, _)| !except.contains(worker));
         let candidate = |(worker, member): (&WorkerId, &super::Member)| Candidate {
             worker: worker.clone(),
-            cores: member.cores,
+            cores: member.threads(),
             memory_bytes: member.hello.memory_bytes,
             free_bytes: member.free_bytes(),
             zone: member.hello.zone.clone(),

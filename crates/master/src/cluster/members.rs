@@ -68,6 +68,8 @@ pub(super) struct Member {
     pub in_flight: BTreeMap<CopyId, Sent>,
     /// Copies it is fetching.
     pub fetching: usize,
+    /// It has kept others waiting, and has not answered since: a worker of level 1 may never do.
+    pub late: bool,
     next_call: u64,
     pub calls: BTreeMap<u64, Call>,
 }
@@ -101,6 +103,7 @@ impl Member {
             queue: BTreeSet::new(),
             in_flight: BTreeMap::new(),
             fetching: 0,
+            late: false,
             next_call: 1,
             calls: BTreeMap::new(),
             hello,
@@ -120,9 +123,26 @@ impl Member {
         }
     }
 
-    /// Whether it counts as one that copies can be on: it takes part, and is not on its way out.
+    /// The level of the protocol that it speaks itself.
+    pub fn level(&self) -> u32 {
+        match self.hello.features.iter().any(|feature| feature == FEATURE_LEVEL_1) {
+            true => 1,
+            false => 2,
+        }
+    }
+
+    /// Threads that count when work is shared out. A worker of level 1 does one thing at a time.
+    pub fn threads(&self) -> u32 {
+        match self.level() {
+            1 => 1,
+            _ => self.cores,
+        }
+    }
+
+    /// Whether it counts as one that copies can be on: it takes part, and is not on its way out. An original worker waits
+    /// for its only thread on that very thread, so with one core it computes nothing, ever.
     pub fn stays(&self) -> bool {
-        self.up && !self.draining
+        self.up && !self.draining && (self.level() > 1 || self.cores > 1)
     }
 
     /// Whether it may be given new copies.

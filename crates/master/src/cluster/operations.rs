@@ -4,6 +4,10 @@
 //! copies need not travel, and their checksums are compared. Primaries are asked first. What is missing in the end
 //! (its holder died) is fetched from worker to worker.
 //!
+//! Workers whose kernels differ from the primary's receive copies instead: among them those of level 1, each of which has
+//! kernels of its own. When one of those keeps a segment waiting for [`LEVEL_1_PATIENCE`], another holder computes it too, and
+//! the first answer counts.
+//!
 //! Segments wait in a queue per worker in the order of *virtual time*: an operation joins at the time that the queue has
 //! reached, and its n-th segment stands n later. So many operations share the workers evenly, and a short one does not
 //! wait for the end of a long one. Only a few segments are sent at a time; the rest can still go elsewhere.
@@ -32,6 +36,10 @@ const UNATTENDED_MAX: Duration = Duration::from_secs(600);
 /// about 0.1 s; a worker that needs 100 times as long has a problem, and others take over.
 const TASK_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long a segment may wait for a worker of level 1 before another holder computes it as well: it may be a Java
+/// virtual machine that has just started, and it may never answer.
+const LEVEL_1_PATIENCE: Duration = Duration::from_secs(2);
+
 /// How often a segment is tried on all its holders, before the operation fails.
 const ROUNDS_MAX: u32 = 3;
 
@@ -40,7 +48,10 @@ pub(super) type TaskKey = (u64, CopyId);
 
 /// Segments sent to a worker at a time: enough that all its threads have work while the answers travel.
 fn window(member: &Member) -> usize {
-    (2 * member.cores as usize).clamp(4, 64)
+    match member.level() {
+        1 => 2, // one that it computes, one that is on its way; what waits here can still go elsewhere
+        _ => (2 * member.cores as usize).clamp(4, 64),
+    }
 }
 
 /// An operation under way.
@@ -62,6 +73,8 @@ pub(super) struct Running {
     pub redispatched: u32,
     /// Copies of the result that were fetched from another worker, not computed.
     received: u32,
+    /// All segments so far came from our kernels.
+    exact: bool,
     /// Its result is on its way into the log.
     proposed: bool,
     last_failure: Option<WireError>,
@@ -71,10 +84,14 @@ pub(super) struct Running {
 #[derive(Debug, Default)]
 struct Work {
     tasks: BTreeMap<WorkerId, Task>,
+    /// When they were given to whom they were given first.
+    planned: Duration,
     rounds: u32,
     /// The sources are checked before they are read: there is nobody to compare the result with, or results differed.
     verify: bool,
     crc32c: Option<u32>,
+    /// The kernels that gave this checksum.
+    kernels: String,
     /// Two workers gave this checksum, or one from a checked source.
     confirmed: bool,
     done: bool,
@@ -171,6 +188,7 @@ impl Cluster {
             done: 0,
             redispatched: 0,
             received: 0,
+            exact: true,
             proposed: false,
             last_failure: None,
         };
@@ -201,7 +219,7 @@ impl Cluster {
             target: running.replication,
             replicas: if running.received == 0 { "recomputed" } else { "mixed" }.to_string(),
             redispatched: running.redispatched,
-            exact: true,
+            exact: running.exact,
             durability: if running.into.is_some() { Durability::Synced } else { Durability::Memory },
             elapsed_us: self.now.elapsed.saturating_sub(running.started).as_micros() as u64,
         }
@@ -318,7 +336,8 @@ impl Cluster {
     /// Queues a segment at every live holder of its source that gives the same bits as the primary.
     fn plan_segment(&mut self, id: VersionId, segment: SegmentIndex) -> Result<(), WireError> {
         let running = &self.operations[&id];
-        let holders = self.readers(CopyId(running.source, segment));
+        let mut holders = self.readers(CopyId(running.source, segment));
+        holders.sort_by_key(|worker| self.members[worker].late);
         let Some(primary) = holders.first() else {
             return match self.hopes() {
                 true => Ok(()), // a holder may come back; the next change tries again
@@ -329,8 +348,10 @@ impl Cluster {
         let segments = running.segments();
         let virtual_start = running.virtual_start;
         let copy = CopyId(id, segment);
+        let now = self.now.elapsed;
         let running = self.operations.get_mut(&id).expect("it was just there");
         let work = &mut running.works[segment as usize];
+        work.planned = now;
         if !work.tasks.is_empty() {
             work.rounds += 1; // all of them failed
             work.tasks.clear();
@@ -351,6 +372,56 @@ impl Cluster {
         }
         work.verify |= work.tasks.len() == 1;
         Ok(())
+    }
+
+    /// Segments that have waited long enough for workers of level 1 are computed by others too.
+    fn help_level_1(&mut self) {
+        let now = self.now.elapsed;
+        let mut waiting = Vec::new();
+        for (worker, member) in self.members.iter_mut().filter(|(_, member)| member.level() == 1) {
+            let is_late = |copy: &CopyId| {
+                let work = self.operations.get(&copy.version()).map(|running| &running.works[copy.segment() as usize]);
+                work.is_some_and(|work| {
+                    now >= work.planned + LEVEL_1_PATIENCE && work.tasks.len() == 1 && work.tasks.contains_key(worker)
+                })
+            };
+            let late = member.in_flight.keys().filter(|copy| is_late(copy)).copied();
+            let late: Vec<CopyId> = late.chain(member.queue.iter().map(|(_, copy)| *copy).filter(is_late)).collect();
+            member.late |= !late.is_empty();
+            waiting.extend(late);
+        }
+        for copy in waiting {
+            self.give_to_another(copy);
+        }
+    }
+
+    /// Has the first holder of another kind compute a segment as well.
+    fn give_to_another(&mut self, copy: CopyId) {
+        let Some(running) = self.operations.get(&copy.version()) else { return };
+        let holders = self.readers(CopyId(running.source, copy.segment()));
+        let Some(other) = holders.into_iter().find(|worker| self.members[worker].level() > 1) else { return };
+        let place = running.virtual_start + u64::from(copy.segment());
+        log::info!("[{}] {copy} has waited for a worker of level 1; {other} computes it too", running.request());
+        let Some(member) = self.members.get_mut(&other) else { return };
+        member.queue.insert((place, copy));
+        if let Some(running) = self.operations.get_mut(&copy.version()) {
+            let work = &mut running.works[copy.segment() as usize];
+            work.tasks.insert(other, Task::Queued);
+            work.verify = true; // there is nobody to compare with
+            running.redispatched += 1;
+        }
+        self.count_redispatched(1);
+    }
+
+    /// A segment has its result: whoever computes it with other kernels does so for nothing.
+    fn forget_other_kernels(&mut self, copy: CopyId) {
+        let Some(running) = self.operations.get_mut(&copy.version()) else { return };
+        let work = &mut running.works[copy.segment() as usize];
+        for (worker, member) in &mut self.members {
+            if member.hello.kernels != work.kernels && work.tasks.remove(worker).is_some() {
+                member.queue.retain(|(_, queued)| *queued != copy); // what it has been sent keeps its place in the window
+            }
+        }
     }
 
     fn unreadable(&self, version: VersionId) -> Vec<SegmentIndex> {
@@ -427,6 +498,9 @@ impl Cluster {
     /// Answers to PROCESS_SEGMENT number `call`.
     pub(super) fn on_segment_result(&mut self, worker: &WorkerId, call: Option<u64>, result: SegmentResult) {
         let id = result.result;
+        if let Some(member) = self.members.get_mut(worker) {
+            member.late &= result.copies.is_empty();
+        }
         for copy in result.copies {
             match self.end_task(worker, copy.id(), call) {
                 Answered::Expected => self.on_segment_computed(worker, copy),
@@ -469,19 +543,26 @@ impl Cluster {
             let text = format!("a result of {} bytes; it must have {expected}", copy.bytes());
             return self.on_segment_failed(worker, copy.id(), WireError::new(ErrorCode::Internal, text));
         }
-        let known = running.works[copy.1 as usize].crc32c;
+        let Some(member) = self.members.get_mut(worker) else { return };
+        let work = &running.works[copy.1 as usize];
+        let known = work.crc32c;
         if known.is_some_and(|crc32c| crc32c != copy.crc32c()) {
-            return self.on_results_differ(worker, copy);
+            return match work.kernels == member.hello.kernels {
+                true => self.on_results_differ(worker, copy),
+                false => self.tell(worker, DropCopies { versions: vec![], copies: vec![copy.id()] }), // it came second
+            };
         }
-        if let Some(member) = self.members.get_mut(worker) {
-            member.add(copy);
-        }
+        member.add(copy);
+        let (kernels, level) = (member.hello.kernels.clone(), member.level());
         if let Some(running) = self.operations.get_mut(&copy.0) {
+            running.exact &= level > 1;
             let work = &mut running.works[copy.1 as usize];
             work.confirmed |= work.verify || known.is_some();
             work.crc32c = Some(copy.crc32c());
+            work.kernels = kernels;
             work.tasks.remove(worker);
         }
+        self.forget_other_kernels(copy.id());
         self.note_progress();
         if let Err(error) = self.advance_segment(copy.0, copy.1) {
             self.end_operation(copy.0, Err(error));
@@ -527,6 +608,9 @@ impl Cluster {
         };
         log::warn!("[{}] worker {worker} could not compute {copy}: {error}", running.request());
         let source = CopyId(running.source, copy.segment());
+        if let Some(member) = self.members.get_mut(worker) {
+            member.late |= member.level() == 1; // others first, from now on
+        }
         let tasks = &mut running.works[copy.segment() as usize].tasks;
         tasks.insert(worker.clone(), Task::Failed);
         running.redispatched += 1;
@@ -576,8 +660,10 @@ impl Cluster {
                 WireError::new(ErrorCode::DeadlineExceeded, text).array(running.array_name.clone()).segments(open);
             self.end_operation(id, Err(error));
         }
+        self.help_level_1();
         let mut stuck = Vec::new();
-        for (worker, member) in &mut self.members {
+        // Those of level 1 are supervised by whoever stands in for them, who knows how much they have been sent.
+        for (worker, member) in self.members.iter().filter(|(_, member)| member.level() > 1) {
             let late = member.in_flight.iter().filter(|(_, sent)| now - sent.at >= TASK_TIMEOUT);
             stuck.extend(late.map(|(copy, _)| (worker.clone(), *copy)));
         }

@@ -35,7 +35,7 @@ impl Cluster {
         let Body::RegisterWorker(RegisterWorker { hello: Some(hello), .. }) = &message.body else {
             let error = WireError::new(
                 ErrorCode::Unsupported,
-                "workers of level 1 are not served yet; send `hello` (see PROTOCOL.md)",
+                "REGISTER_WORKER without `hello` is level 1, and this connection began with level 2",
             );
             return self.refuse_connection(conn, &message, error);
         };

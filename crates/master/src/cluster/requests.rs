@@ -98,7 +98,7 @@ impl Cluster {
             },
             Body::RegisterWorker(_) => self.on_register(conn, message),
             other => {
-                let text = format!("{} before HELLO; say HELLO first (level 1 is not served yet)", other.kind());
+                let text = format!("{} before HELLO; say HELLO first", other.kind());
                 self.refuse_connection(conn, &message, WireError::new(ErrorCode::NotAllowed, text));
             }
         }

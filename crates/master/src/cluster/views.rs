@@ -93,7 +93,7 @@ impl Cluster {
         WorkerInfo {
             id: worker.clone(),
             state: member.map_or(WorkerState::Down, |member| member.state()),
-            level: 2,
+            level: member.map_or(2, |member| member.level()),
             address: hello.map_or(String::new(), |hello| hello.address.clone()),
             reachable: member.and_then(|member| member.reachable),
             draining: member.is_some_and(|member| member.draining),

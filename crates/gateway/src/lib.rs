@@ -1,0 +1,210 @@
+//! Stands in for peers of the original protocol (level 1), so that the rest of the cluster knows only its own kind.
+//!
+//! - Behind an original **worker** stands a worker of ours, in this process: it registers with the master, holds the
+//!   copies, gives them to whoever asks, and dies with the original. Only its computing is done elsewhere: the original
+//!   gets the values, and what it answers becomes the copy. [`guest`] knows how to talk with such a worker, [`stand_in`]
+//!   is the shell around it.
+//! - An original **client**'s request becomes calls of the [`client`] library, in [`requests`].
+//!
+//! So promotion, repair, retries and everything else happen once, for everybody, and a cluster without original peers does
+//! not notice that this exists. The memory for their values comes from one [`Pool`].
+
+mod guest;
+mod requests;
+mod stand_in;
+
+use client::Cluster;
+use log::{debug, info};
+use protocol::level1::{Body, Incoming, Line, LineReader, LineWriter, Opened};
+use protocol::limits::FIRST_MESSAGE_TIMEOUT;
+use protocol::net::{DeadlineStream, hang_up};
+use protocol::{ErrorCode, VersionId, WireError};
+use stand_in::StandIns;
+use std::collections::BTreeMap;
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use worker::store::{Account, Pool};
+
+/// How long a connection that has been refused may still send: its bytes are read so that closing does not take the answer
+/// away from it.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// How a gateway works.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where the master listens.
+    pub master: SocketAddr,
+    /// Memory for the values of level-1 peers: copies on workers, requests and replies under way.
+    pub memory_bytes: u64,
+    /// Longest line that is read.
+    pub line_bytes_max: u64,
+    /// Whether level 1 is spoken at all; if not, every peer is told so.
+    pub enabled: bool,
+}
+
+/// The stand-in for everybody who speaks level 1. Usable from many threads.
+pub struct Gateway {
+    settings: Settings,
+    pool: Arc<Pool>,
+    stand_ins: StandIns,
+    /// The cluster, once somebody has asked for something.
+    cluster: Mutex<Option<Cluster>>,
+    /// The newest operation that was accepted for each array.
+    operations: Mutex<BTreeMap<String, VersionId>>,
+}
+
+impl Gateway {
+    /// A gateway to the master of this process.
+    pub fn new(settings: Settings) -> Gateway {
+        Gateway {
+            pool: Pool::new(
+                settings.memory_bytes,
+                "give the master more --memory, or use clients and workers of level 2",
+            ),
+            stand_ins: StandIns::default(),
+            cluster: Mutex::new(None),
+            operations: Mutex::new(BTreeMap::new()),
+            settings,
+        }
+    }
+
+    /// Serves a connection to its end. `writer` is its other half.
+    pub fn serve(&self, opened: Opened<DeadlineStream>, writer: TcpStream) {
+        let mut reader = LineReader::new(opened, self.settings.line_bytes_max);
+        let account = Account::open(&self.pool);
+        loop {
+            let idle = Instant::now() + FIRST_MESSAGE_TIMEOUT;
+            let incoming = reader.read(Some(idle), &mut |bytes| account.try_set(bytes));
+            let line = match incoming {
+                Ok(Some(Incoming::Line(line))) => line,
+                Ok(Some(Incoming::Refused(error))) => {
+                    if !answer(&writer, &refusal("client", None, &error)) {
+                        return;
+                    }
+                    continue;
+                }
+                Ok(Some(Incoming::TooLong(error))) => return refuse(reader, &writer, &error),
+                Ok(None) => return,
+                Err(e) if protocol::frame::is_timeout(&e) => {
+                    let error = WireError::new(ErrorCode::DeadlineExceeded, "no complete request came in time");
+                    return refuse(reader, &writer, &error);
+                }
+                Err(e) => return debug!("a connection of level 1 ended: {e}"),
+            };
+            if !self.settings.enabled {
+                let why = "level 1 has no authentication and is not served beyond this machine; start the master with \
+                           --level-1, or use a client of level 2";
+                return refuse(reader, &writer, &WireError::new(ErrorCode::NotAllowed, why));
+            }
+            let peer = line.from.clone();
+            let reply = match self.understand(line) {
+                Ok(Body::RegisterWorker { cores, memory }) => {
+                    drop(account); // a worker's copies have their own
+                    return self.serve_worker(reader, writer, &peer, cores, memory);
+                }
+                Ok(request) => self.handle(&peer, request, &account),
+                Err(error) => refusal(&peer, None, &error),
+            };
+            if !answer(&writer, &reply) {
+                return;
+            }
+            account.set(0);
+        }
+    }
+
+    /// What a line asks for.
+    fn understand(&self, line: Line) -> Result<Body, WireError> {
+        let kind = line.kind.clone();
+        match line.into_body()? {
+            body @ (Body::RegisterWorker { .. }
+            | Body::CreateArray { .. }
+            | Body::ApplyOperation { .. }
+            | Body::GetResult { .. }) => Ok(body),
+            Body::Unknown => {
+                let shown: String = kind.chars().take(64).collect();
+                let why = format!(
+                    "no message type '{}' is known on level 1; it has CREATE_ARRAY, APPLY_OPERATION and GET_RESULT. For more \
+                     begin the connection with HELLO",
+                    shown.escape_debug()
+                );
+                Err(WireError::new(ErrorCode::UnknownType, why))
+            }
+            _ => {
+                let why =
+                    format!("a connection does not begin with {kind}; clients send requests, workers REGISTER_WORKER");
+                Err(WireError::new(ErrorCode::NotAllowed, why))
+            }
+        }
+    }
+
+    fn serve_worker(
+        &self,
+        reader: LineReader<Opened<DeadlineStream>>,
+        writer: TcpStream,
+        worker: &str,
+        cores: u32,
+        memory_mib: u64,
+    ) {
+        if let Err(error) = protocol::name::check("worker", worker) {
+            return refuse(reader, &writer, &error);
+        }
+        if cores < 2 {
+            info!(
+                "worker {worker} of level 1 has {cores} core: it would wait for itself at its first operation, so it gets none"
+            );
+        }
+        let served = self.stand_ins.serve(&self.settings, &self.pool, reader, writer, worker, cores, memory_mib);
+        if let Err(e) = served {
+            log::error!("worker {worker} of level 1 cannot be served: {e}");
+        }
+    }
+
+    /// The cluster, as a client sees it.
+    fn cluster(&self) -> Result<Cluster, WireError> {
+        let mut cluster = self.cluster.lock().expect("nobody panics while he has it");
+        if let Some(cluster) = &*cluster {
+            return Ok(cluster.clone());
+        }
+        let connected = Cluster::builder().masters(&self.settings.master.to_string()).connect();
+        let connected = connected.map_err(|e| WireError::new(ErrorCode::Busy, e.to_string()))?;
+        Ok(cluster.insert(connected).clone())
+    }
+}
+
+/// The line that refuses a request.
+fn refusal(to: &str, array_id: Option<&str>, error: &WireError) -> Vec<u8> {
+    debug!("a request of {to} is refused: {error}");
+    let line =
+        LineWriter::new("OPERATION_COMPLETE", "master", to).text("status", "error").text("result", &error.message);
+    let line = line.text("code", &format!("{:?}", error.code));
+    match array_id {
+        Some(array_id) => line.text("arrayId", array_id).finish(),
+        None => line.finish(),
+    }
+}
+
+/// Sends a line, in one write as far as the system takes it; false if it could not be sent.
+fn answer(mut writer: &TcpStream, line: &[u8]) -> bool {
+    writer.write_all(line).inspect_err(|e| debug!("an answer of level 1 could not be sent: {e}")).is_ok()
+}
+
+/// Refuses a connection of which nothing more can be read as messages.
+fn refuse(reader: LineReader<Opened<DeadlineStream>>, writer: &TcpStream, error: &WireError) {
+    if answer(writer, &refusal("client", None, error)) && writer.shutdown(Shutdown::Write).is_ok() {
+        // Closing with unread bytes would reset the connection, and the answer might never be read.
+        let stream = reader.get_ref().get_ref().stream();
+        let until = Instant::now() + FAREWELL;
+        let mut sink = [0; 64 * 1024];
+        while let Some(left) = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
+            let read = stream.set_read_timeout(Some(left)).and_then(|()| (&mut &*stream).read(&mut sink));
+            match read {
+                Ok(0) => break,
+                Err(e) if e.kind() != io::ErrorKind::Interrupted => break,
+                _ => {}
+            }
+        }
+    }
+    hang_up(writer);
+}

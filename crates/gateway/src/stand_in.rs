@@ -1,0 +1,273 @@
+//! The shell around a [`Guest`]: a worker of ours whose computing an original worker does.
+//!
+//! | thread | waits for | sends to |
+//! |---|---|---|
+//! | the connection's reader | the original's lines | `inputs` |
+//! | `guest-ID` | `inputs`, the guest's next deadline | `lines`, our worker |
+//! | `guest-write-ID` | `lines` | the original |
+//! | `stand-in-ID` and the threads of our worker | as in every worker | `inputs` |
+//!
+//! Whoever ends first takes the others along: each ends by hanging up the original and ending our worker at once, as a crash
+//! would, since the original cannot come back with what it has.
+
+use crate::Settings;
+use crate::guest::{Effect, Event, Guest, SILENCE_MAX, SLOTS};
+use crossbeam_channel::{Receiver, Sender, bounded, select};
+use log::{info, warn};
+use protocol::level1::{Incoming, LineReader, LineWriter, Opened};
+use protocol::message::worker::FEATURE_LEVEL_1;
+use protocol::net::{DeadlineStream, hang_up};
+use protocol::{ErrorCode, WireError};
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Instant;
+use worker::agent::ComputeJob;
+use worker::store::{Account, Pool, Segment};
+use worker::{Computations, Config, Executor, ExitReason, Handle, Server};
+
+/// Events that wait for a guest: its jobs, and what its original says. When it is full the original waits.
+const INPUTS: usize = 64;
+
+/// Lines that wait for an original: a piece, its instruction, the next piece, and the same once more.
+const LINES: usize = 8;
+
+/// Longest list that is read from a worker: what it was given, and it doubles while it grows.
+const RESULT_BYTES_MAX: u64 = 16 * crate::guest::PIECE_ELEMENTS as u64;
+
+/// All original workers make up one place: their copies end together, with this process. So a segment has a copy on one of
+/// our own workers if there is any.
+const ZONE: &str = "level-1";
+
+/// What wakes a guest.
+enum Input {
+    Event(Event),
+    /// The original, or our worker, is gone.
+    End {
+        /// Our worker has ended with the cluster, and the original shall know.
+        farewell: bool,
+    },
+}
+
+/// A worker's stand-in, as the others see it.
+struct StandIn {
+    number: u64,
+    handle: Handle,
+    stream: TcpStream,
+}
+
+impl StandIn {
+    /// Ends it, with its original.
+    fn end(&self) {
+        hang_up(&self.stream);
+        self.handle.abort();
+    }
+}
+
+/// The stand-ins there are, by worker.
+#[derive(Default)]
+pub(crate) struct StandIns {
+    standing: Mutex<(u64, BTreeMap<String, StandIn>)>,
+}
+
+impl StandIns {
+    /// Stands in for a worker until it ends.
+    #[expect(clippy::too_many_arguments, reason = "one caller, which has just taken the registration apart")]
+    pub(crate) fn serve(
+        &self,
+        settings: &Settings,
+        pool: &Arc<Pool>,
+        mut reader: LineReader<Opened<DeadlineStream>>,
+        stream: TcpStream,
+        worker: &str,
+        cores: u32,
+        memory_mib: u64,
+    ) -> io::Result<()> {
+        let (inputs, events) = bounded(INPUTS);
+        let (jobs, to_do) = bounded(SLOTS); // our worker gives out no more of them
+        let (lines, to_write) = bounded(LINES);
+        let config = config(settings, &stream, worker, cores, memory_mib.saturating_mul(1 << 20).min(pool.limit()));
+        let executor = Remote { jobs };
+        let mut computations = None;
+        let server = Server::bind_shared(config, Account::open(pool), |given| {
+            computations = Some(given);
+            Ok(Box::new(executor))
+        })?;
+        let computations = computations.expect("a server that exists has an executor");
+        let handle = server.handle();
+        let number = self.add(worker, &handle, stream.try_clone()?);
+        info!("worker {worker} of level 1 is here, with {cores} cores and {memory_mib} MiB");
+
+        let mut threads = Vec::new();
+        let mut spawn = |name: String, body: Box<dyn FnOnce() + Send>| -> io::Result<()> {
+            threads.push(thread::Builder::new().name(name).spawn(body)?);
+            Ok(())
+        };
+        let (ended, id) = (inputs.clone(), worker.to_string());
+        let started = spawn(format!("stand-in-{worker}"), Box::new(move || stand_in(server, &id, &ended)));
+        let writing = stream.try_clone()?;
+        let started =
+            started.and_then(|()| spawn(format!("guest-write-{worker}"), Box::new(move || write(&writing, &to_write))));
+        let (guest, closing, aborting) = (Guest::new(worker, Default::default()), stream.try_clone()?, handle.clone());
+        let id = worker.to_string();
+        let started = started.and_then(|()| {
+            spawn(
+                format!("guest-{worker}"),
+                Box::new(move || {
+                    let (why, is_farewell) = run(guest, &to_do, &events, &lines, &computations);
+                    info!("worker {id} of level 1 is gone: {why}");
+                    if !is_farewell {
+                        hang_up(&closing);
+                    }
+                    aborting.abort();
+                }),
+            )
+        });
+        if started.is_ok() {
+            read(&mut reader, &inputs);
+        }
+        hang_up(&stream);
+        handle.abort();
+        let _ = inputs.send(Input::End { farewell: false }); // the guest may have ended first
+        drop(inputs);
+        for thread in threads {
+            let _ = thread.join();
+        }
+        self.remove(worker, number);
+        started
+    }
+
+    /// Takes note of a stand-in. One that the same worker had before ends: an original never comes back, so this is another
+    /// process under its id, and the old connection is dead or about to be.
+    fn add(&self, worker: &str, handle: &Handle, stream: TcpStream) -> u64 {
+        let mut standing = self.standing.lock().expect("nobody panics while he has it");
+        standing.0 += 1;
+        let number = standing.0;
+        let new = StandIn { number, handle: handle.clone(), stream };
+        if let Some(old) = standing.1.insert(worker.to_string(), new) {
+            info!("worker {worker} of level 1 has registered anew; its old connection ends");
+            old.end();
+        }
+        number
+    }
+
+    fn remove(&self, worker: &str, number: u64) {
+        let mut standing = self.standing.lock().expect("nobody panics while he has it");
+        if standing.1.get(worker).is_some_and(|stand_in| stand_in.number == number) {
+            standing.1.remove(worker);
+        }
+    }
+}
+
+/// How the worker that stands in is started. Its data port is where the original has found the master.
+fn config(settings: &Settings, stream: &TcpStream, worker: &str, cores: u32, memory_bytes: u64) -> Config {
+    let here = stream.local_addr().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |address| address.ip());
+    Config {
+        threads: cores as usize,
+        memory_bytes,
+        listen: SocketAddr::new(here, 0),
+        zone: Some(ZONE.to_string()),
+        // No two originals give the same bits: each has kernels of its own.
+        kernels: format!("level-1 {worker}"),
+        features: vec![FEATURE_LEVEL_1.to_string()],
+        ..Config::new(worker, settings.master.to_string())
+    }
+}
+
+/// The executor of a stand-in: hands its jobs to the guest.
+struct Remote {
+    jobs: Sender<ComputeJob>,
+}
+
+impl Executor for Remote {
+    fn slots(&self) -> usize {
+        SLOTS
+    }
+
+    fn start(&self, job: ComputeJob) {
+        let _ = self.jobs.try_send(job); // a guest that has ended takes its worker along
+    }
+
+    fn free(&self, trash: Vec<Arc<Segment>>) {
+        drop(trash);
+    }
+}
+
+/// Runs our worker until it ends.
+fn stand_in(server: Server, worker: &str, ended: &Sender<Input>) {
+    let reason = server.run();
+    match reason {
+        ExitReason::Aborted | ExitReason::Shutdown => {}
+        ref other => warn!("worker {worker} of level 1: {other}"),
+    }
+    let _ = ended.send(Input::End { farewell: reason == ExitReason::Shutdown });
+}
+
+/// Runs the guest until it gives up, or its original or our worker is gone; says why it ended. True if the original is to
+/// get what is still on its way to it.
+fn run(
+    mut guest: Guest,
+    jobs: &Receiver<ComputeJob>,
+    inputs: &Receiver<Input>,
+    lines: &Sender<Vec<u8>>,
+    computations: &Computations,
+) -> (String, bool) {
+    let started = Instant::now();
+    loop {
+        let event = select! {
+            recv(jobs) -> job => job.map(Event::Job).unwrap_or(Event::Tick),
+            recv(inputs) -> input => match input {
+                Ok(Input::Event(event)) => event,
+                Ok(Input::End { farewell: true }) => {
+                    let bye = LineWriter::new("SHUTDOWN", "master", guest.worker()).finish();
+                    return ("the cluster is shut down".to_string(), lines.try_send(bye).is_ok());
+                }
+                Ok(Input::End { farewell: false }) | Err(_) => return ("its connection ended".to_string(), false),
+            },
+            default(guest.next_deadline().saturating_sub(started.elapsed())) => Event::Tick,
+        };
+        for effect in guest.step(started.elapsed(), event) {
+            match effect {
+                // A guest has few lines under way; an original that does not take them does not take any.
+                Effect::Send(line) => {
+                    if lines.try_send(line).is_err() {
+                        return ("it does not read what it is sent".to_string(), false);
+                    }
+                }
+                Effect::Ended(computed) => computations.ended(computed),
+                Effect::GiveUp(why) => return (why, false),
+            }
+        }
+    }
+}
+
+/// Reads what the original says, until it ends.
+fn read(reader: &mut LineReader<Opened<DeadlineStream>>, inputs: &Sender<Input>) {
+    let mut grant = |bytes: u64| match bytes <= RESULT_BYTES_MAX {
+        true => Ok(()),
+        false => Err(WireError::new(ErrorCode::TooLarge, "a result that is longer than what was asked for")),
+    };
+    loop {
+        let event = match reader.read(Some(Instant::now() + SILENCE_MAX), &mut grant) {
+            Ok(Some(Incoming::Line(line))) => line.into_body().map_or_else(Event::Refused, Event::Received),
+            Ok(Some(Incoming::Refused(error))) => Event::Refused(error),
+            Ok(None | Some(Incoming::TooLong(_))) | Err(_) => return,
+        };
+        if inputs.send(Input::Event(event)).is_err() {
+            return;
+        }
+    }
+}
+
+/// Writes lines to the original until there are no more, or it takes none. Then the connection is over.
+fn write(mut stream: &TcpStream, lines: &Receiver<Vec<u8>>) {
+    for line in lines {
+        if let Err(e) = stream.write_all(&line) {
+            warn!("a worker of level 1 does not take what it is sent: {e}");
+            break;
+        }
+    }
+    hang_up(stream); // its reader notices
+}

@@ -8,7 +8,7 @@
 //!
 //! Around them is the shell. [`server`] makes its queues and threads: the driver owns the agent and performs
 //! its effects, the data port serves segments, the executor computes, the fetchers repair, the heartbeat says
-//! that the worker lives. `PROTOCOL.md` of the crate `protocol` says what is spoken, in its sections 7 and 8.
+//! that the worker lives. `PROTOCOL.md` of the crate `protocol` says what is spoken, in its sections 2.7 and 2.8.
 
 pub mod agent;
 pub mod config;

@@ -12,6 +12,7 @@
 //! directory when its standard input closes, which happens however this process ends. When a test fails, the ends of
 //! all logs are printed and the directory with the logs stays.
 
+pub mod level1;
 pub mod oracle;
 mod process;
 mod programs;
@@ -45,11 +46,12 @@ pub struct Setup {
     workers: usize,
     replication: u32,
     threads: usize,
+    master_options: Vec<String>,
 }
 
 impl Default for Setup {
     fn default() -> Setup {
-        Setup { workers: 3, replication: 2, threads: 1 }
+        Setup { workers: 3, replication: 2, threads: 1, master_options: Vec::new() }
     }
 }
 
@@ -74,6 +76,12 @@ impl Setup {
     /// Threads each worker computes with.
     pub fn threads(mut self, threads: usize) -> Setup {
         self.threads = threads;
+        self
+    }
+
+    /// More options of the master.
+    pub fn master_options(mut self, options: &[&str]) -> Setup {
+        self.master_options = options.iter().map(|option| option.to_string()).collect();
         self
     }
 
@@ -154,7 +162,7 @@ impl Processes {
     pub fn start_master_on(&mut self, data_dir: &Path) {
         let mut command = Command::new(&self.programs.master);
         command.args(["--listen", &self.master_address, "--replication", &self.setup.replication.to_string()]);
-        command.arg("--data-dir").arg(data_dir);
+        command.arg("--data-dir").arg(data_dir).args(&self.setup.master_options);
         let process = self.spawn("master", command);
         self.master_address = process.address.clone();
         self.processes.insert("master".to_string(), process);

@@ -48,20 +48,18 @@ impl Drop for Group {
     }
 }
 
-/// A process that said where it listens.
+/// A process.
 #[derive(Debug)]
 pub struct Process {
     child: Child,
+    /// Where it listens, if it said so.
     pub address: String,
 }
 
 impl Process {
     /// Starts it with its standard error at the end of a file, and reads where it listens.
     pub fn start(mut command: Command, group: &Group, log: &Path) -> io::Result<Process> {
-        let log = OpenOptions::new().create(true).append(true).open(log)?;
-        command.env_remove("DARRAY_MASTER").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
-        command.process_group(group.head.id() as i32);
-        let mut child = command.spawn()?;
+        let mut child = spawn(command.stdout(Stdio::piped()), group, log)?;
         match read_address(&mut child) {
             Ok(address) => Ok(Process { child, address }),
             Err(e) => {
@@ -70,6 +68,12 @@ impl Process {
                 Err(io::Error::other(format!("{e} ({status})")))
             }
         }
+    }
+
+    /// Starts one that listens nowhere.
+    pub fn start_silent(mut command: Command, group: &Group, log: &Path) -> io::Result<Process> {
+        let child = spawn(command.stdout(Stdio::null()), group, log)?;
+        Ok(Process { child, address: String::new() })
     }
 
     pub fn signal(&self, signal: Signal) {
@@ -87,6 +91,12 @@ impl Process {
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().expect("our own child")
     }
+}
+
+fn spawn(command: &mut Command, group: &Group, log: &Path) -> io::Result<Child> {
+    let log = OpenOptions::new().create(true).append(true).open(log)?;
+    command.env_remove("DARRAY_MASTER").stdin(Stdio::null()).stderr(log);
+    command.process_group(group.head.id() as i32).spawn()
 }
 
 /// The address in the first line, `listening HOST:PORT`.

@@ -44,7 +44,8 @@ impl Run {
         let clients = random.between(1, 5) as usize;
         let faults = faults::generate(&mut random, workers, Duration::from_secs(1), FAULTS_LAST);
         let loss_allowed = random.one_in(4);
-        Run { seed, plan: Plan { workers, replication, clients, network }, faults, loss_allowed }
+        let level_1 = if random.one_in(3) { random.between(1, workers as u64) as usize } else { 0 };
+        Run { seed, plan: Plan { workers, level_1, replication, clients, network }, faults, loss_allowed }
     }
 
     /// Runs it. Panics when something is not as it must be; the world stays for who wants to know more.

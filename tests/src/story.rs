@@ -6,7 +6,7 @@
 //!
 //! | command | |
 //! |---|---|
-//! | `cluster workers=N replication=R` | starts a master and N workers: w1, w2, … |
+//! | `cluster workers=N replication=R [level-1=N]` | starts a master and N workers: w1, w2, …; the first ones stand in for workers of level 1 |
 //! | `create NAME len=N [dtype=double] [replace=true]`, `apply NAME [into=NAME]`, `get NAME [array=true] [range=A:B]`, `delete NAME` | a client does it, and its answer is checked value by value; `wait=no` goes on at once, `client=2` is another client, `timeout=S` |
 //! | `ask TYPE [KEY=VALUE]` | any other request, with the interesting part of its answer |
 //! | `wait` | until all clients are answered |
@@ -112,8 +112,9 @@ impl Runner for Story {
         let mut line = line.clone();
         if line.name == "cluster" {
             let (workers, replication) = (line.take("workers")?.unwrap_or(3), line.take("replication")?.unwrap_or(2));
+            let level_1 = line.take("level-1")?.unwrap_or(0);
             line.end()?;
-            return Ok(self.start(workers, replication));
+            return Ok(self.start(workers, level_1, replication));
         }
         let wait = line.take::<String>("wait")?.is_none_or(|wait| wait != "no");
         let client = line.take::<usize>("client")?.unwrap_or(1) - 1;
@@ -219,8 +220,8 @@ impl Story {
         Ok(Some(wish))
     }
 
-    fn start(&mut self, workers: usize, replication: u32) -> String {
-        let plan = Plan { workers, replication, clients: CLIENTS, network: still_network() };
+    fn start(&mut self, workers: usize, level_1: usize, replication: u32) -> String {
+        let plan = Plan { workers, level_1, replication, clients: CLIENTS, network: still_network() };
         let mut world = World::new(1, plan);
         world.watched = true;
         world.start_master();

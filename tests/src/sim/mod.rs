@@ -75,6 +75,8 @@ pub enum Action {
 pub struct Plan {
     /// Workers that are started.
     pub workers: usize,
+    /// So many of them, the first ones, stand in for workers of level 1: each computes bits of its own, some of it late.
+    pub level_1: usize,
     /// Copies of every segment.
     pub replication: u32,
     /// Clients.

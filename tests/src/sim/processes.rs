@@ -3,13 +3,14 @@
 use super::network::{Cont, Network, Packet, Purpose, RpcAnswer, address_of};
 use super::random::Random;
 use super::{Action, Life, Node, World};
-use array::Buffer;
+use array::{Buffer, DType};
 use master::cluster::catalog::Catalog;
 use master::cluster::command::Command;
 use master::cluster::{Cluster, Config, Effect, Event, Now, TICK};
 use protocol::limits::HEARTBEAT_INTERVAL;
 use protocol::message::client::Endpoint;
 use protocol::message::data::*;
+use protocol::message::worker::FEATURE_LEVEL_1;
 use protocol::message::{Body, Hello, PayloadKind, Role};
 use protocol::{CopyId, ErrorCode, Message, Payload, WireError, WorkerId};
 use std::collections::{BTreeMap, VecDeque};
@@ -201,16 +202,18 @@ impl World {
         let node = Node::Worker(n);
         let life = self.processes.get(&node).map_or(0, |process| process.life) + 1;
         self.processes.insert(node, Process { life, alive: true, ..Process::default() });
+        let name = World::name_of(node);
+        let is_level_1 = n < self.plan.level_1;
         let settings = Settings {
-            worker: WorkerId::from(World::name_of(node).as_str()),
+            worker: WorkerId::from(name.as_str()),
             incarnation: self.unix_ms() * 100 + life,
             masters: vec!["master".to_string()],
             address: address_of(n, life),
             cores: 2,
-            zone: None,
+            zone: is_level_1.then(|| "level-1".to_string()),
             join_new: false,
-            kernels: array::KERNELS_ID.to_string(),
-            features: Vec::new(),
+            kernels: if is_level_1 { format!("level-1 {name}") } else { array::KERNELS_ID.to_string() },
+            features: if is_level_1 { vec![FEATURE_LEVEL_1.to_string()] } else { Vec::new() },
             compute_slots: 2,
             fetch_slots: 2,
             seed: self.random.bits(),
@@ -300,13 +303,23 @@ impl World {
                 }
             }
             Effect::Compute(job) => {
-                let (buffer, crc32c) = job.operation.apply(job.source.buffer());
+                let is_level_1 = n < self.plan.level_1;
+                let (mut buffer, mut crc32c) = job.operation.apply(job.source.buffer());
+                if is_level_1 && job.operation.output() == DType::Float64 {
+                    // Another library's sine: other last bits, those of this worker.
+                    let values = buffer.as_mut_slice::<f64>();
+                    values.iter_mut().for_each(|value| *value = f64::from_bits(value.to_bits() ^ (1 + n as u64)));
+                    crc32c = array::checksum::crc32c(buffer.as_bytes());
+                }
                 let broken = job.verify && !job.source.is_intact();
                 let outcome = match broken {
                     true => Err(worker::agent::ComputeFailure::SourceBroken(job.source)),
                     false => Ok((buffer, crc32c)),
                 };
-                let busy = self.random.time(Duration::from_micros(100), Duration::from_millis(5));
+                let busy = match is_level_1 && self.random.one_in(20) {
+                    true => self.random.time(Duration::from_secs(1), Duration::from_secs(8)),
+                    false => self.random.time(Duration::from_micros(100), Duration::from_millis(5)),
+                };
                 let computed = Computed { job: job.job, outcome, busy };
                 let who = self.life(node);
                 self.after(busy, Action::Computed { who, computed });

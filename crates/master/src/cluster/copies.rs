@@ -201,12 +201,14 @@ impl Cluster {
 
     pub(super) fn on_recovery_complete(&mut self, worker: &WorkerId, complete: RecoveryComplete) {
         let copy = complete.copy;
-        if self.transfers.remove(&(copy.id(), worker.clone())).is_some()
-            && let Some(member) = self.members.get_mut(worker)
-        {
+        let is_expected = self.transfers.remove(&(copy.id(), worker.clone())).is_some();
+        if let Some(member) = self.members.get_mut(worker).filter(|_| is_expected) {
             member.fetching = member.fetching.saturating_sub(1);
         }
         self.changed = true;
+        if !is_expected && self.operations.contains_key(&copy.0) {
+            return; // the instruction to drop it may have crossed this; its heartbeats tell whether it is there
+        }
         if let Some(error) = complete.error {
             log::warn!("worker {worker} could not fetch {}: {error}", copy.id());
             return;
@@ -308,6 +310,19 @@ impl Cluster {
             || self.operations.contains_key(&version)
             || self.operations.values().any(|running| running.source == version)
             || self.pins.values().any(|pin| pin.version == version)
+    }
+
+    /// Copies that are being fetched are not wanted any more.
+    pub(super) fn forget_transfers_of(&mut self, copy: CopyId) {
+        let first = (copy, WorkerId::from(""));
+        let of_copy = self.transfers.range(first..).take_while(|((id, _), _)| *id == copy);
+        let fetching: Vec<WorkerId> = of_copy.map(|((_, target), _)| target.clone()).collect();
+        for target in fetching {
+            self.transfers.remove(&(copy, target.clone()));
+            if let Some(member) = self.members.get_mut(&target) {
+                member.fetching = member.fetching.saturating_sub(1);
+            }
+        }
     }
 
     pub(super) fn forget_transfers_to(&mut self, worker: &WorkerId) {

@@ -53,6 +53,10 @@ pub type ConnId = u64;
 /// How often the shell sends [`Event::Tick`]: well below the time in which silence is noticed.
 pub const TICK: Duration = Duration::from_millis(50);
 
+/// A tick that is later than this tells that the process stood still: workers give up waiting for a HELLO, and clients for
+/// an answer, after a second.
+const STOOD_STILL: Duration = Duration::from_millis(500);
+
 /// Ids are reserved in blocks of this many, so that the log is written once for many of them.
 const IDS_PER_BLOCK: u64 = 4096;
 
@@ -290,6 +294,10 @@ impl Cluster {
         // may be waiting behind this very tick, so it must not count as their silence.
         let passed = self.now.elapsed.saturating_sub(self.last_tick);
         self.liveness_clock += passed.min(2 * TICK);
+        if passed > STOOD_STILL {
+            // Workers may have lost their connections meanwhile, and try again at their own pace.
+            self.hope_until = self.hope_until.max(self.now.elapsed + members::REPORT_GRACE);
+        }
         self.last_tick = self.now.elapsed;
         self.watch_members();
         self.watch_claims();

@@ -349,6 +349,12 @@ impl Cluster {
         let virtual_start = running.virtual_start;
         let copy = CopyId(id, segment);
         let now = self.now.elapsed;
+        let work = &running.works[segment as usize];
+        if work.crc32c.is_some() && work.kernels != kernels {
+            // There was a result, and its holders are gone; what comes now has other bits, and copies on their way do not
+            // belong to it.
+            self.recompute(copy);
+        }
         let running = self.operations.get_mut(&id).expect("it was just there");
         let work = &mut running.works[segment as usize];
         work.planned = now;
@@ -504,6 +510,9 @@ impl Cluster {
         for copy in result.copies {
             match self.end_task(worker, copy.id(), call) {
                 Answered::Expected => self.on_segment_computed(worker, copy),
+                // While the operation runs, the instruction to drop that copy may have crossed this; its heartbeats tell whether
+                // it is there.
+                Answered::Late if self.operations.contains_key(&id) => {}
                 Answered::Late => self.on_copies_changed(worker, CopiesChanged { stored: vec![copy], broken: vec![] }),
                 Answered::Superseded => {}
             }
@@ -544,16 +553,17 @@ impl Cluster {
             return self.on_segment_failed(worker, copy.id(), WireError::new(ErrorCode::Internal, text));
         }
         let Some(member) = self.members.get_mut(worker) else { return };
+        let (kernels, level) = (member.hello.kernels.clone(), member.level());
         let work = &running.works[copy.1 as usize];
         let known = work.crc32c;
         if known.is_some_and(|crc32c| crc32c != copy.crc32c()) {
-            return match work.kernels == member.hello.kernels {
-                true => self.on_results_differ(worker, copy),
-                false => self.tell(worker, DropCopies { versions: vec![], copies: vec![copy.id()] }), // it came second
-            };
+            if work.kernels == kernels {
+                return self.on_results_differ(worker, copy);
+            }
+            // Another kind of worker was first; this one was not waited for any more.
+            return self.tell(worker, DropCopies { versions: vec![], copies: vec![copy.id()] });
         }
         member.add(copy);
-        let (kernels, level) = (member.hello.kernels.clone(), member.level());
         if let Some(running) = self.operations.get_mut(&copy.0) {
             running.exact &= level > 1;
             let work = &mut running.works[copy.1 as usize];
@@ -594,6 +604,7 @@ impl Cluster {
             member.in_flight.remove(&copy);
             member.remove(copy);
         }
+        self.forget_transfers_of(copy);
         // All of them: some may have the result without having said so.
         let workers: Vec<WorkerId> = self.members.keys().cloned().collect();
         workers.iter().for_each(|worker| self.tell(worker, DropCopies { versions: vec![], copies: vec![copy] }));

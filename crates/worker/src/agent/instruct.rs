@@ -120,8 +120,10 @@ impl Agent {
                 continue;
             }
             let stored = match outcome {
+                // What is here already is what is told, as for an instruction to compute it; the master sees whether it fits.
                 Ok((buffer, crc)) => store
                     .insert(ended.room, Segment::new(result, task.operation.output(), buffer, crc))
+                    .or_else(|differs| store.get(result).ok_or(differs))
                     .map(|s| s.record()),
                 Err(failure) => {
                     store.release(ended.room);

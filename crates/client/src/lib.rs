@@ -19,6 +19,7 @@
 //! Deliberately absent: an async runtime, a cache of names or plans (the master alone says what a name means), and a
 //! limit on the number of attempts (the deadline is the limit).
 
+pub mod cancel;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod cluster;
@@ -33,6 +34,7 @@ pub mod retry;
 mod transfer;
 pub mod upload;
 
+pub use cancel::Cancel;
 pub use cluster::{ApplyOptions, Builder, Cluster};
 pub use download::Layout;
 pub use error::Error;

@@ -1,5 +1,6 @@
 //! [`Cluster`]: what a program does with a cluster, one blocking method each.
 
+use crate::cancel::Cancel;
 use crate::connection::Control;
 use crate::data::Pool;
 use crate::download::{self, Layout};
@@ -39,6 +40,7 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Cluster {
     inner: Arc<Inner>,
     timeout: Duration,
+    cancel: Cancel,
 }
 
 struct Inner {
@@ -87,7 +89,8 @@ impl Builder {
         let control = Control::start(self.masters, uuid::Uuid::now_v7())
             .map_err(|e| Error::Io { doing: doing.clone(), source: Arc::new(e) })?;
         let inner = Arc::new(Inner { control, pool: Pool::default() });
-        let cluster = Cluster { inner, timeout: self.connect_timeout.min(self.timeout) };
+        let timeout = self.connect_timeout.min(self.timeout);
+        let cluster = Cluster { inner, timeout, cancel: Cancel::default() };
         cluster.call(&doing, Status {})?;
         Ok(cluster.with_timeout(self.timeout))
     }
@@ -131,7 +134,12 @@ impl Cluster {
 
     /// The same cluster and connections, with another deadline for each call.
     pub fn with_timeout(&self, timeout: Duration) -> Cluster {
-        Cluster { inner: self.inner.clone(), timeout }
+        Cluster { timeout, ..self.clone() }
+    }
+
+    /// The same cluster and connections, with calls that `cancel` ends.
+    pub fn with_cancel(&self, cancel: &Cancel) -> Cluster {
+        Cluster { cancel: cancel.clone(), ..self.clone() }
     }
 
     /// The name under which the master remembers this client's requests, for logs.
@@ -186,7 +194,8 @@ impl Cluster {
             replace,
             deadline: self.deadline(),
         };
-        run_upload(self.link(), request, bytes, progress)
+        let doing = || format!("storing '{name}'");
+        run_upload(self.link(), request, bytes, progress).map_err(|e| self.error(e, doing))
     }
 
     // ---- reading ----
@@ -251,7 +260,8 @@ impl Cluster {
     ) -> Result<Layout, Error> {
         let range = range.map(|range| (range.start, range.end));
         let request = download::Request { name: name.to_string(), array, range, deadline: self.deadline() };
-        run_download(self.link(), request, destination, progress)
+        let doing = || format!("reading '{name}'");
+        run_download(self.link(), request, destination, progress).map_err(|e| self.error(e, doing))
     }
 
     // ---- computing ----
@@ -386,11 +396,17 @@ impl Cluster {
     }
 
     fn call(&self, doing: &str, body: impl Into<Body>) -> Result<Body, Error> {
-        self.inner.control.call(body.into(), self.deadline()).map_err(|e| e.into_error(doing))
+        let result = self.inner.control.call(body.into(), self.deadline(), &self.cancel);
+        result.map_err(|e| self.error(e.into_error(doing), || doing.to_string()))
+    }
+
+    /// The error a call ends in: after a cancellation that is the reason, whatever it led to.
+    fn error(&self, error: Error, doing: impl FnOnce() -> String) -> Error {
+        if self.cancel.is_cancelled() { Error::Cancelled { doing: doing() } } else { error }
     }
 
     fn link(&self) -> Link<'_> {
-        Link { control: &self.inner.control, pool: &self.inner.pool }
+        Link { control: &self.inner.control, pool: &self.inner.pool, cancel: &self.cancel }
     }
 
     /// When a call that begins now ends.

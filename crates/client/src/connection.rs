@@ -8,9 +8,10 @@
 //!
 //! The mutex is held for a step and the writing of what it gave: small lines, with a deadline.
 
-use crate::error::CallError;
+use crate::cancel::Cancel;
+use crate::error::{CallError, Waiting};
 use crate::retry::{Effect, Event, Session};
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, at, bounded, select};
 use protocol::id::request_name;
 use protocol::limits::CONNECT_TIMEOUT;
 use protocol::{Body, Incoming, Message, SessionId, net};
@@ -110,18 +111,21 @@ impl Control {
     }
 
     /// Asks the master and waits for the answer, until `deadline` (and a moment longer for the master's own account of
-    /// what it is waiting for).
-    pub(crate) fn call(&self, body: Body, deadline: Duration) -> Result<Body, CallError> {
+    /// what it is waiting for). When it is cancelled, the deadline has come.
+    pub(crate) fn call(&self, body: Body, deadline: Duration, cancel: &Cancel) -> Result<Body, CallError> {
         let (sender, receiver) = bounded(1);
         let call = self.ask(0, body, deadline, sender);
-        match receiver.recv_deadline(self.instant(deadline) + FINISH_GRACE) {
-            Ok((_, result)) => result,
-            Err(_) => {
-                self.shared.lock_and_step(Event::GiveUp { call });
+        select! {
+            recv(receiver) -> answer => if let Ok((_, result)) = answer {
+                return result;
+            },
+            recv(cancel.cancelled) -> _ => {}
+            recv(at(self.instant(deadline) + FINISH_GRACE)) -> _ => {
                 log::error!("call {call} was not ended by its deadline: a bug in this client");
-                Err(CallError::Deadline(crate::error::Waiting::Answer))
             }
         }
+        self.give_up(call);
+        Err(CallError::Deadline(Waiting::Answer))
     }
 
     /// Asks the master; the answer comes into `answers` with `tag`. There must be room for it.

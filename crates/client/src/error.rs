@@ -26,6 +26,11 @@ pub enum Error {
         /// What was still missing.
         waiting_for: String,
     },
+    /// The caller has cancelled it ([`Cancel`](crate::Cancel)). The request may still take effect.
+    Cancelled {
+        /// What the call was for.
+        doing: String,
+    },
     /// The master has forgotten this client (unused for an hour, or its data directory is gone), so nobody can say whether
     /// the request took effect. It was not run twice. Look before you repeat it.
     OutcomeUnknown {
@@ -67,11 +72,12 @@ pub enum Error {
 }
 
 impl Error {
-    /// The wire code of a refusal; for deadlines and unknown outcomes the code that fits.
+    /// The wire code of a refusal; for deadlines, cancellations and unknown outcomes the code that fits.
     pub fn code(&self) -> Option<ErrorCode> {
         match self {
             Error::Refused(error) => Some(error.code),
             Error::DeadlineExceeded { .. } => Some(ErrorCode::DeadlineExceeded),
+            Error::Cancelled { .. } => Some(ErrorCode::Cancelled),
             Error::OutcomeUnknown { .. } => Some(ErrorCode::OutcomeUnknown),
             _ => None,
         }
@@ -82,7 +88,8 @@ impl Error {
         match self {
             Error::Refused(error) => error.retryable,
             Error::Unreachable { .. } | Error::DeadlineExceeded { .. } => true,
-            Error::OutcomeUnknown { .. }
+            Error::Cancelled { .. }
+            | Error::OutcomeUnknown { .. }
             | Error::WrongDType { .. }
             | Error::WrongLength { .. }
             | Error::Protocol { .. }
@@ -105,6 +112,7 @@ impl fmt::Display for Error {
             Error::DeadlineExceeded { doing, waiting_for } => {
                 write!(f, "{doing}: the deadline passed while waiting for {waiting_for}; a longer --timeout may help")
             }
+            Error::Cancelled { doing } => write!(f, "{doing}: cancelled"),
             Error::OutcomeUnknown { doing } => {
                 write!(
                     f,

@@ -14,11 +14,13 @@
 //!   where, and where else when a worker fails).
 //! - Around them the shell: `connection` (the control connection: a thread that dials and reads, a timer), `transfer` and `lane`
 //!   (one thread per worker for the length of a call), `data` (connections to workers, and the pool they rest in).
-//! - [`mod@format`] reads and writes `.npy`, CSV and JSON; [`cli`] is the command line.
+//! - [`mod@format`] reads and writes `.npy`, CSV and JSON; `cli` is the command line, with the feature of that name.
 //!
 //! Deliberately absent: an async runtime, a cache of names or plans (the master alone says what a name means), and a
 //! limit on the number of attempts (the deadline is the limit).
 
+pub mod cancel;
+#[cfg(feature = "cli")]
 pub mod cli;
 pub mod cluster;
 mod connection;
@@ -32,6 +34,7 @@ pub mod retry;
 mod transfer;
 pub mod upload;
 
+pub use cancel::Cancel;
 pub use cluster::{ApplyOptions, Builder, Cluster};
 pub use download::Layout;
 pub use error::Error;

@@ -10,10 +10,11 @@
 //! | reports | a few | the lane waits for the calling thread |
 //! | answers of the master | the questions the machines have out | cannot be |
 
+use crate::cancel::Cancel;
 use crate::connection::{Answer, Control};
 use crate::data::{DataConnection, Pool};
 use crate::download::{self, Download, Layout, ReadOrder};
-use crate::error::{Error, Failure};
+use crate::error::{CallError, Error, Failure, Waiting};
 use crate::lane::{Interrupt, Job, Lane, Report};
 use crate::upload::{self, Upload, WriteOrder};
 use array::checksum::crc32c;
@@ -54,6 +55,7 @@ pub struct Progress {
 pub(crate) struct Link<'a> {
     pub(crate) control: &'a Control,
     pub(crate) pool: &'a Pool,
+    pub(crate) cancel: &'a Cancel,
 }
 
 impl Link<'_> {
@@ -66,6 +68,7 @@ impl Link<'_> {
 /// The questions one transfer has out. Those still open when it ends are given up.
 struct Questions<'a> {
     control: &'a Control,
+    cancel: &'a Cancel,
     deadline: Duration,
     sender: Sender<Answer>,
     answers: Receiver<Answer>,
@@ -74,9 +77,25 @@ struct Questions<'a> {
 }
 
 impl<'a> Questions<'a> {
-    fn new(control: &'a Control, deadline: Duration) -> Questions<'a> {
+    fn new(link: Link<'a>, deadline: Duration) -> Questions<'a> {
         let (sender, answers) = bounded(ANSWERS_MAX);
-        Questions { control, deadline, sender, answers, open: BTreeMap::new() }
+        let Link { control, cancel, .. } = link;
+        Questions { control, cancel, deadline, sender, answers, open: BTreeMap::new() }
+    }
+
+    /// The time of the machines. For one that is cancelled its deadline has come.
+    fn now(&self) -> Duration {
+        let now = self.control.now();
+        if self.cancel.is_cancelled() { now.max(self.deadline) } else { now }
+    }
+
+    /// What happens next in a transfer that is cancelled: its questions end, then it can.
+    fn cut_short<J: Job>(&mut self) -> Next<J> {
+        let Some((ask, call)) = self.open.pop_first() else {
+            return Next::Tick;
+        };
+        self.control.give_up(call);
+        Next::Answer((ask, Err(CallError::Deadline(Waiting::Answer))))
     }
 
     fn ask(&mut self, ask: u64, body: Body) {
@@ -168,6 +187,7 @@ fn wait<J: Job>(questions: &mut Questions, tick: Option<Duration>, reports: &Rec
         },
         recv(reports) -> report => report.map_or(Next::Tick, Next::Report),
         recv(timer) -> _ => Next::Tick,
+        recv(questions.cancel.cancelled) -> _ => questions.cut_short(),
     }
 }
 
@@ -216,12 +236,12 @@ pub(crate) fn run_upload(
     let deadline = request.deadline;
     let mut machine = Upload::new(request)?;
     let interrupt = Interrupt::default();
-    let mut questions = Questions::new(link.control, deadline);
+    let mut questions = Questions::new(link, deadline);
     std::thread::scope(|scope| {
         let mut lanes = Lanes::new(scope, link, &interrupt, deadline);
         let mut event = upload::Event::Tick;
         loop {
-            for effect in machine.step(link.control.now(), event) {
+            for effect in machine.step(questions.now(), event) {
                 match effect {
                     upload::Effect::Ask { ask, body } => questions.ask(ask, body),
                     upload::Effect::Tell(body) => link.tell(body),
@@ -328,7 +348,7 @@ pub(crate) fn run_download(
     let mut download = Running {
         link,
         deadline: request.deadline,
-        questions: Questions::new(link.control, request.deadline),
+        questions: Questions::new(link, request.deadline),
         machine: Download::new(request),
         progress,
     };
@@ -374,7 +394,7 @@ impl Running<'_> {
             let mut room = Room::cut(layout, room);
             let mut event = first;
             loop {
-                for effect in self.machine.step(link.control.now(), event) {
+                for effect in self.machine.step(self.questions.now(), event) {
                     match effect {
                         download::Effect::Ask { ask, body } => self.questions.ask(ask, body),
                         download::Effect::Tell(body) => link.tell(body),

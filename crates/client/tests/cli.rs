@@ -116,7 +116,6 @@ fn exit_codes_tell_what_happened() {
     assert_eq!(world.run("get").code, 2);
     assert_eq!(world.run("delete a").code, 2, "nobody is there to be asked");
     assert_eq!(world.run("delete a --yes").code, 0);
-    assert_eq!(world.run("localhost 5000").code, 2);
     assert_eq!(world.run("get a --out a.xls").code, 2);
     assert_eq!(ran(client("127.0.0.1:1", "--timeout 0.1 status").output().unwrap()).code, 3);
     world.master.faults.add("LIST_WORKERS", Fault::Hang);
@@ -170,6 +169,25 @@ fn help_teaches() {
     for text in ["Examples:", "Exit codes:", "create-double", "DARRAY_MASTER"] {
         assert!(help.out.contains(text), "{text}");
     }
-    assert_eq!(ran(client("", "").output().unwrap()).out, help.out, "no command prints the help");
     assert!(ran(client("", "completions bash").output().unwrap()).out.contains("_client"));
+}
+
+#[test]
+fn manual_pages_are_printed_or_written() {
+    let world = World::new();
+    let page = world.run("man").out;
+    assert!(page.contains(".TH client 1") && page.contains("Exit codes:"), "{page}");
+    let written: Value = serde_json::from_str(&world.run("man --json pages/here").out).unwrap();
+    for name in ["client.1", "client-create-int.1", "client-operations-wait.1"] {
+        let page = String::from_utf8(world.file(&format!("pages/here/{name}"))).unwrap();
+        assert!(page.contains(".SH SYNOPSIS"), "{name}: {page}");
+        assert!(written["pages"].as_array().unwrap().contains(&name.into()), "{written}");
+    }
+    let files = std::fs::read_dir(world.directory.path().join("pages/here")).unwrap().count();
+    assert_eq!(written["pages"].as_array().unwrap().len(), files);
+    std::fs::write(world.directory.path().join("file"), "").unwrap();
+    let refused = world.run("man file");
+    assert_eq!(refused.code, 1);
+    assert!(refused.err.contains("cannot write manual pages into file"), "{}", refused.err);
+    assert!(world.master.asked("HELLO").is_empty());
 }

@@ -2,11 +2,11 @@
 
 mod fake;
 
-use client::{Cluster, Error};
+use client::{Cancel, Cluster, Error};
 use fake::{FakeMaster, Fault};
 use protocol::ErrorCode;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Enough for several segments on every worker.
 const LEN: usize = 300_000;
@@ -149,4 +149,48 @@ fn a_master_that_says_nothing_ends_with_the_deadline() {
     master.faults.add("APPLY_OPERATION", Fault::Hang);
     let error = cluster.with_timeout(Duration::from_millis(100)).apply("a", "double").unwrap_err();
     assert!(matches!(error, Error::DeadlineExceeded { .. }), "{error}");
+}
+
+/// Makes a call, and cancels it as soon as it has got so far.
+fn cancelled<T>(
+    cluster: &Cluster,
+    got_there: impl Fn() -> bool + Send + Sync,
+    call: impl FnOnce(&Cluster) -> Result<T, Error>,
+) -> String {
+    let cancel = Cancel::default();
+    let begun = Instant::now();
+    let result = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !got_there() && begun.elapsed() < Duration::from_secs(10) {
+                std::thread::yield_now();
+            }
+            cancel.cancel();
+        });
+        call(&cluster.with_cancel(&cancel))
+    });
+    assert!(begun.elapsed() < Duration::from_secs(10), "it ended by its deadline");
+    match result {
+        Err(Error::Cancelled { doing }) => doing,
+        Err(error) => panic!("{error}"),
+        Ok(_) => panic!("it was not cancelled"),
+    }
+}
+
+#[test]
+fn whoever_cancels_does_not_wait() {
+    let (master, cluster) = start();
+    let worker = &master.workers[0];
+    worker.faults.add("DISTRIBUTE_ARRAY", Fault::Hang);
+    let stored = |cluster: &Cluster| cluster.create("a", &values());
+    assert_eq!(cancelled(&cluster, || worker.faults.left() == 0, stored), "storing 'a'");
+    cluster.create("a", &values()).unwrap();
+    assert_eq!(master.asked("ABANDON_ARRAY").len(), 1, "the master is told that nobody goes on with it");
+    worker.faults.add("GET_SEGMENT", Fault::Hang);
+    let read = |cluster: &Cluster| cluster.get::<f64>("a");
+    assert_eq!(cancelled(&cluster, || worker.faults.left() == 0, read), "reading 'a'");
+    assert_eq!(cluster.get::<f64>("a").unwrap(), values());
+    // In the end the master itself says nothing: to a question, and to the one that begins a transfer.
+    master.faults.add("GET_RESULT", Fault::Hang);
+    assert_eq!(cancelled(&cluster, || master.faults.left() == 0, read), "reading 'a'");
+    assert_eq!(cancelled(&cluster, || true, Cluster::arrays), "listing the arrays");
 }

@@ -2,7 +2,9 @@
 
 use crate::format::Format;
 use array::DType;
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+use std::ffi::{OsStr, OsString};
+use std::iter;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -17,6 +19,11 @@ Examples:
   client apply m example1 --into n          keep the result under a name of its own
   client workers                            who is there, and who holds what
   client recovery                           what went wrong, and how it was mended
+  client                                    a prompt that takes all these commands, one a line
+  client localhost 5000                     the same, of the master at that address
+  client < commands.txt                     the commands of a file; the exit code is the largest of theirs
+  client completions bash > ~/.local/share/bash-completion/completions/client
+  client man | man -l -                     the manual; `client man DIR` writes a page for each command, too
 
 With --json every command prints one JSON object on standard output; an error is one JSON object on
 standard error. NaN and infinities are written NaN, Infinity, -Infinity, as Python's json does.
@@ -54,7 +61,7 @@ pub struct Args {
     #[arg(long, short, global = true)]
     pub verbose: bool,
 
-    /// What to do
+    /// What to do; without it there is a prompt, or the commands come from standard input
     #[command(subcommand)]
     pub command: Option<Command>,
 }
@@ -125,11 +132,29 @@ pub enum Command {
         yes: bool,
     },
     /// Print a script that teaches a shell to complete this command line
+    #[command(after_help = COMPLETIONS_EXAMPLES)]
     Completions {
         /// Which shell
         shell: clap_complete::Shell,
     },
+    /// Print the manual page, or write all pages into a directory
+    #[command(after_help = MAN_EXAMPLES)]
+    Man {
+        /// Where to write client.1 and a page for each command; it is made if it is not there
+        directory: Option<PathBuf>,
+    },
 }
+
+const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  client completions bash > ~/.local/share/bash-completion/completions/client
+  client completions zsh > ~/.zfunc/_client       (with ~/.zfunc in $fpath)
+  client completions fish > ~/.config/fish/completions/client.fish";
+
+const MAN_EXAMPLES: &str = "\
+Examples:
+  client man | man -l -
+  client man ~/.local/share/man/man1; man client-create";
 
 /// Arguments of `create-int` and `create-double`.
 #[derive(Debug, clap::Args)]
@@ -255,18 +280,34 @@ fn parse_range(text: &str) -> Result<(Option<u64>, Option<u64>), String> {
     }
 }
 
-/// Whether this is the original's `client HOST PORT`; gives the address.
-pub fn positional_form(typed: &[String]) -> Option<String> {
-    let [host, port] = typed else { return None };
-    let port: u16 = port.parse().ok()?;
-    let is_command = <Args as clap::CommandFactory>::command().find_subcommand(host).is_some();
-    (!is_command && !host.starts_with('-') && host != "help").then(|| format!("{host}:{port}"))
+/// What was typed, with the original's `client HOST PORT` as `client --master HOST:PORT`, which it means.
+pub fn with_address_as_option(mut typed: Vec<OsString>) -> Vec<OsString> {
+    if let Some((options, address)) = positional_form(&typed) {
+        typed.truncate(options);
+        typed.extend(["--master".into(), address.into()]);
+    }
+    typed
+}
+
+/// Whether this ends in HOST PORT, with nothing before it but so many words of options; and the address.
+fn positional_form(typed: &[OsString]) -> Option<(usize, String)> {
+    let [options @ .., host, port] = typed else { return None };
+    let (host, port) = (host.to_str()?, port.to_str()?.parse::<u16>().ok()?);
+    let is_command = host == "help" || Args::command().find_subcommand(host).is_some();
+    if is_command || host.starts_with('-') || host.is_empty() {
+        return None;
+    }
+    let parsed = Args::try_parse_from(iter::once(OsStr::new("client")).chain(options.iter().map(OsString::as_os_str)));
+    let address = match host.contains(':') && !host.starts_with('[') {
+        true => format!("[{host}]:{port}"), // IPv6
+        false => format!("{host}:{port}"),
+    };
+    parsed.is_ok_and(|args| args.command.is_none()).then_some((options.len(), address))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     fn parse(line: &str) -> Result<Args, clap::Error> {
         Args::try_parse_from(std::iter::once("client").chain(line.split_whitespace()))
@@ -301,6 +342,8 @@ mod tests {
             "delete a --yes",
             "shutdown --yes",
             "completions bash",
+            "man",
+            "man directory",
         ];
         for line in lines {
             parse(line).unwrap_or_else(|e| panic!("{line}: {e}"));
@@ -345,10 +388,29 @@ mod tests {
 
     #[test]
     fn the_originals_form_is_told_from_commands() {
-        let form = |line: &str| positional_form(&line.split_whitespace().map(str::to_string).collect::<Vec<_>>());
-        assert_eq!(form("localhost 5000"), Some("localhost:5000".to_string()));
-        for other in ["info 5000", "delete 5000", "localhost", "localhost 99999", "--timeout 5", "help 5"] {
-            assert_eq!(form(other), None, "{other}");
+        let words = |line: &str| line.split_whitespace().map(OsString::from).collect::<Vec<_>>();
+        for (typed, meant) in [
+            ("localhost 5000", "--master localhost:5000"),
+            ("--json --timeout 5 localhost 5000", "--json --timeout 5 --master localhost:5000"),
+            ("::1 5000", "--master [::1]:5000"),
+        ] {
+            assert_eq!(with_address_as_option(words(typed)), words(meant), "{typed}");
+        }
+        for other in [
+            "info 5000",
+            "delete 5000",
+            "localhost",
+            "localhost 99999",
+            "--timeout 5",
+            "--master localhost 5000",
+            "--timeout wait 5000",
+            "help 5",
+            "create-int a 10",
+            "get --array a 5",
+            "list a 5",
+            "--help a 5",
+        ] {
+            assert_eq!(with_address_as_option(words(other)), words(other), "{other}");
         }
     }
 }

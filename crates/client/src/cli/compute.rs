@@ -75,19 +75,21 @@ fn watched(
     })
 }
 
-/// What Ctrl-C does first.
-fn cancel_all(cluster: &Cluster, find: impl Fn(&Cluster) -> Result<Vec<OperationInfo>, Error>) {
+/// What Ctrl-C does first, and what there is to say about it.
+fn cancel_all(cluster: &Cluster, find: impl Fn(&Cluster) -> Result<Vec<OperationInfo>, Error>) -> Option<String> {
     let operations = match find(cluster) {
         Ok(operations) => operations,
-        Err(e) => return eprintln!("\ninterrupted; the operation may go on: {e}"),
+        Err(e) => return Some(format!("the operation may go on: {e}")),
     };
-    for operation in operations {
+    let cancel = |operation: OperationInfo| {
         let id = operation.operation.0;
         match cluster.cancel_operation(operation.operation) {
-            Ok(()) => eprintln!("\ninterrupted; operation {id} is cancelled"),
-            Err(e) => eprintln!("\ninterrupted; operation {id} could not be cancelled: {e}"),
+            Ok(()) => format!("operation {id} is cancelled"),
+            Err(e) => format!("operation {id} could not be cancelled: {e}"),
         }
-    }
+    };
+    let said: Vec<String> = operations.into_iter().map(cancel).collect();
+    (!said.is_empty()).then(|| said.join("; "))
 }
 
 fn answer(context: &Context, done: &OperationComplete, operation: &str) -> Result<(), Failure> {

@@ -5,14 +5,15 @@ use protocol::ErrorCode;
 use serde_json::{Map, Value, json};
 use std::fmt;
 use std::io;
-use std::process::ExitCode;
 
 /// Why a command did not do what it should.
 #[derive(Debug)]
 pub enum Failure {
     /// The cluster, or the way to it.
     Cluster(Error),
-    /// What was typed.
+    /// What was typed, as the definition of the command line sees it. A request for help comes this way too.
+    CommandLine(clap::Error),
+    /// What was typed, for other reasons.
     Usage(String),
     /// A file that could not be read or written, or the numbers in it.
     File(String),
@@ -30,23 +31,34 @@ impl Failure {
                 _ if error.code() == Some(ErrorCode::SegmentsLost) => 5,
                 _ => 1,
             },
-            Failure::Usage(_) => 2,
+            Failure::CommandLine(error) if !error.use_stderr() => 0,
+            Failure::CommandLine(_) | Failure::Usage(_) => 2,
+            Failure::Output(_) if self.is_closed_pipe() => 0,
             Failure::File(_) | Failure::Output(_) => 1,
         }
     }
 
-    /// Says it on standard error, and gives the exit code. Whoever closed our standard output has seen enough.
-    pub fn report(&self, json: bool) -> ExitCode {
-        if matches!(self, Failure::Output(e) if e.kind() == io::ErrorKind::BrokenPipe) {
-            return ExitCode::SUCCESS;
-        }
+    /// Whether no master could be reached.
+    pub fn is_unreachable(&self) -> bool {
+        matches!(self, Failure::Cluster(Error::Unreachable { .. }))
+    }
+
+    /// Whether somebody closed our standard output. He has seen enough.
+    pub fn is_closed_pipe(&self) -> bool {
+        matches!(self, Failure::Output(e) if e.kind() == io::ErrorKind::BrokenPipe)
+    }
+
+    /// Says it on standard error, and gives the exit code.
+    pub fn report(&self, json: bool) -> u8 {
         // There is nobody to tell when standard error is gone too.
         use std::io::Write;
-        let _ = match json {
-            true => writeln!(io::stderr(), "{}", self.to_json()),
-            false => writeln!(anstream::stderr(), "{ERROR}error:{ERROR:#} {self}"),
+        let _ = match self {
+            _ if self.is_closed_pipe() => Ok(()),
+            Failure::CommandLine(error) if !json || !error.use_stderr() => error.print(),
+            _ if json => writeln!(io::stderr(), "{}", self.to_json()),
+            _ => writeln!(anstream::stderr(), "{ERROR}error:{ERROR:#} {self}"),
         };
-        ExitCode::from(self.exit_code())
+        self.exit_code()
     }
 
     /// `{"error": {code, message, retryable, …}}`. The code of a refusal is that of the protocol.
@@ -73,7 +85,7 @@ impl Failure {
                 (None, Error::WrongLength { .. }) => "OutOfRange".to_string(),
                 (None, _) => "Internal".to_string(),
             },
-            Failure::Usage(_) => "Usage".to_string(),
+            Failure::CommandLine(_) | Failure::Usage(_) => "Usage".to_string(),
             Failure::File(_) => "File".to_string(),
             Failure::Output(_) => "Output".to_string(),
         }
@@ -86,6 +98,8 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Failure::Cluster(error) => error.fmt(f),
+            // It begins with the word that stands before every failure.
+            Failure::CommandLine(error) => f.write_str(error.to_string().trim_start_matches("error: ").trim_end()),
             Failure::Usage(text) | Failure::File(text) => f.write_str(text),
             Failure::Output(e) => write!(f, "writing the answer: {e}"),
         }
@@ -97,6 +111,12 @@ impl std::error::Error for Failure {}
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
         Failure::Cluster(error)
+    }
+}
+
+impl From<clap::Error> for Failure {
+    fn from(error: clap::Error) -> Failure {
+        Failure::CommandLine(error)
     }
 }
 
@@ -118,6 +138,9 @@ mod tests {
         assert_eq!(refused(ErrorCode::DeadlineExceeded).exit_code(), 4);
         assert_eq!(refused(ErrorCode::SegmentsLost).exit_code(), 5);
         assert_eq!(Failure::Usage(String::new()).exit_code(), 2);
+        let command = || clap::Command::new("x").no_binary_name(true);
+        assert_eq!(Failure::from(command().try_get_matches_from(["--help"]).unwrap_err()).exit_code(), 0);
+        assert_eq!(Failure::from(command().try_get_matches_from(["--y"]).unwrap_err()).exit_code(), 2);
         let unreachable = Error::Unreachable { doing: "connecting".into(), why: "refused".into() };
         assert_eq!(Failure::Cluster(unreachable).exit_code(), 3);
         let late = Error::DeadlineExceeded { doing: "x".into(), waiting_for: "y".into() };
@@ -132,5 +155,9 @@ mod tests {
         assert_eq!(json, expected);
         let json = Failure::Usage("no".into()).to_json();
         assert_eq!(json, json!({"error": {"code": "Usage", "message": "no", "retryable": false}}));
+        let typed = clap::Command::new("x").no_binary_name(true).try_get_matches_from(["--y"]).unwrap_err();
+        let json = Failure::from(typed).to_json();
+        assert_eq!(json["error"]["code"], "Usage");
+        assert!(json["error"]["message"].as_str().unwrap().starts_with("unexpected argument '--y'"), "{json}");
     }
 }

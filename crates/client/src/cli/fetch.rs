@@ -3,7 +3,7 @@
 use super::Context;
 use super::args::{Command, Get};
 use super::failure::Failure;
-use super::interrupt::on_interrupt;
+use super::interrupt::{UntilInterrupted, on_interrupt};
 use super::progress::Meter;
 use super::render::numpy::{self, Piece};
 use super::store::describe_shape;
@@ -100,7 +100,7 @@ fn to_file(context: &Context, get: &Get, path: &Path) -> Result<(), Failure> {
 /// written to as it is.
 fn write_file(path: &Path, content: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
     if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
-        let mut out = BufWriter::new(File::options().write(true).open(path)?);
+        let mut out = BufWriter::new(UntilInterrupted(File::options().write(true).open(path)?));
         content(&mut out)?;
         return out.flush();
     }
@@ -114,11 +114,12 @@ fn write_file(path: &Path, content: impl FnOnce(&mut dyn Write) -> io::Result<()
     let temporary = builder.tempfile_in(directory)?;
     let leftover: PathBuf = temporary.path().to_path_buf();
     let _guard = on_interrupt(move || {
-        let _ = fs::remove_file(leftover); // the program ends either way
+        let _ = fs::remove_file(leftover); // whatever comes next, it is not this error
+        None
     });
-    let mut out = BufWriter::new(temporary);
+    let mut out = BufWriter::new(UntilInterrupted(temporary));
     content(&mut out)?;
-    let temporary = out.into_inner().map_err(io::IntoInnerError::into_error)?;
+    let temporary = out.into_inner().map_err(io::IntoInnerError::into_error)?.0;
     temporary.persist(&path).map_err(|e| e.error)?;
     Ok(())
 }
@@ -128,7 +129,7 @@ fn as_json(context: &Context, get: &Get) -> Result<(), Failure> {
     let (layout, bytes) = read_all(context, get)?;
     let shape = shape_of(get, &layout);
     format::check_writable(Format::Json, layout.dtype, shape.len()).map_err(|e| Failure::File(e.to_string()))?;
-    let mut out = BufWriter::new(io::stdout().lock());
+    let mut out = BufWriter::new(UntilInterrupted(io::stdout().lock()));
     let (name, handle, source) = (json!(layout.name), json!(layout.handle), json!(layout.source));
     write!(out, "{{\"name\":{name},\"handle\":{handle},\"source\":{source},\"dtype\":\"{}\",", layout.dtype)?;
     if get.range.is_some() {

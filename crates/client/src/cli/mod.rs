@@ -1,93 +1,112 @@
 //! The command line: what was typed ([`args`]) becomes calls of [`Cluster`], and their answers become text.
 //!
-//! - [`args`]: commands, options, and the help that teaches them.
+//! - [`args`]: commands, options, and the help that teaches them. [`document`]: the other texts that are made from them.
+//! - [`prompt`]: the same commands, one a line, from a terminal or a pipe.
+//! - [`session`]: the way to the master.
 //! - [`store`], [`fetch`], [`compute`], [`manage`]: the commands by group, each a function from arguments to output.
 //! - [`render`]: tables, arrays as NumPy prints them, JSON.
-//! - [`console`]: standard output and standard error, and who is looking. [`interrupt`]: Ctrl-C.
+//! - [`console`]: standard input and output, and who is at the other end. [`interrupt`]: Ctrl-C.
 //! - [`failure`]: exit codes.
+//!
+//! A command takes the same path wherever it comes from: [`perform`].
 
 pub mod args;
 pub mod compute;
 pub mod console;
+pub mod document;
 pub mod failure;
 pub mod fetch;
 pub mod interrupt;
 pub mod manage;
 pub mod progress;
+pub mod prompt;
 pub mod render;
+pub mod session;
 pub mod store;
 
-use crate::cluster::{CONNECT_TIMEOUT, Cluster};
+use crate::cancel::Cancel;
+use crate::cluster::Cluster;
 use args::{Args, Command, Level, OperationsCommand};
-use clap::{CommandFactory, Parser};
-use console::Console;
+use clap::Parser;
+use console::{Console, Input};
 use failure::Failure;
+use session::Session;
+use std::env;
 use std::process::ExitCode;
 
 /// What a command needs: the cluster, and where to write.
-pub struct Context {
+pub struct Context<'a> {
     /// The cluster it is about.
     pub cluster: Cluster,
     /// Where the answer goes.
-    pub console: Console,
+    pub console: Console<'a>,
 }
 
 /// Runs the command line with the arguments of this process.
 pub fn main() -> ExitCode {
-    let args = match parse() {
+    let mut typed = env::args_os();
+    let program = typed.next().unwrap_or_else(|| "client".into());
+    let typed = args::with_address_as_option(typed.collect());
+    let args = match Args::try_parse_from(std::iter::once(program).chain(typed)) {
         Ok(args) => args,
-        Err(failure) => return failure.report(false),
+        Err(mistake) => return ExitCode::from(Failure::from(mistake).report(false)),
     };
-    init_log(args.verbose);
-    let json = args.json;
-    let result = run(args);
+    init_log();
+    ExitCode::from(match &args.command {
+        Some(command) => run(&args, command),
+        None => prompt::run(&args),
+    })
+}
+
+/// Runs one command, and gives the exit code.
+fn run(args: &Args, command: &Command) -> u8 {
+    let result = perform(&Session::default(), args, command, Input::Own, &Cancel::default());
     interrupt::give_way();
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.report(json),
-    }
+    result.map_or_else(|failure| failure.report(args.json), |()| 0)
 }
 
-fn parse() -> Result<Args, Failure> {
-    let typed: Vec<String> = std::env::args_os().skip(1).map(|arg| arg.to_string_lossy().into_owned()).collect();
-    if let Some(address) = args::positional_form(&typed) {
-        return Err(Failure::Usage(format!(
-            "`client HOST PORT` will open a prompt, which does not exist yet; write: client --master {address} COMMAND"
-        )));
-    }
-    Ok(Args::try_parse().unwrap_or_else(|e| e.exit())) // prints help or the mistake; the latter exits with 2
-}
-
-fn init_log(verbose: bool) {
-    let level = if verbose { "client=debug" } else { "warn" };
+fn init_log() {
     // A second logger, in a program that embeds us, is not our concern.
-    let _ = env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(level))
+    let _ = env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn,client=debug"))
         .format_timestamp_millis()
         .try_init();
 }
 
-fn run(args: Args) -> Result<(), Failure> {
-    let Some(command) = &args.command else {
-        return Ok(console::print(&Args::command().render_long_help().ansi().to_string())?);
-    };
-    if let Command::Completions { shell } = command {
-        let mut script = Vec::new();
-        clap_complete::generate(*shell, &mut Args::command(), "client", &mut script);
-        return Ok(console::print(&String::from_utf8_lossy(&script))?);
+/// Lets out what is for --verbose, or holds it back; what RUST_LOG asks for comes anyway.
+fn set_verbose(verbose: bool) {
+    if env::var_os(env_logger::DEFAULT_FILTER_ENV).is_none() {
+        log::set_max_level(if verbose { log::LevelFilter::Debug } else { log::LevelFilter::Warn });
     }
-    if args.level == Level::One {
-        return Err(Failure::Usage("level 1 is not spoken yet; leave --level out, or say --level 2".to_string()));
+}
+
+/// Carries a command out.
+pub fn perform(
+    session: &Session,
+    args: &Args,
+    command: &Command,
+    input: Input,
+    cancel: &Cancel,
+) -> Result<(), Failure> {
+    set_verbose(args.verbose);
+    let console = Console::new(args.json, input);
+    if document::answer(console, command)? {
+        return Ok(());
     }
+    check_level(args.level)?;
     interrupt::install()?;
     // What can be wrong without a cluster is found before looking for one.
-    let console = Console::new(args.json);
     fetch::check(command)?;
     manage::confirm(console, command)?;
-    let source = store::prepare(command)?;
-    let connect = || Cluster::builder().masters(&args.master).timeout(args.timeout).connect();
-    let cluster = progress::notice(&format!("looking for a master at {} …", args.master), CONNECT_TIMEOUT, connect)?;
-    let context = Context { cluster, console };
+    let source = store::prepare(console, command)?;
+    let context = Context { cluster: session.cluster(args, cancel)?, console };
     dispatch(&context, command, source)
+}
+
+fn check_level(level: Level) -> Result<(), Failure> {
+    match level {
+        Level::One => Err(Failure::Usage("level 1 is not spoken yet; leave --level out, or say --level 2".to_string())),
+        Level::Auto | Level::Two => Ok(()),
+    }
 }
 
 fn dispatch(context: &Context, command: &Command, source: Option<store::Source>) -> Result<(), Failure> {
@@ -107,6 +126,7 @@ fn dispatch(context: &Context, command: &Command, source: Option<store::Source>)
         Command::Recovery => manage::recovery(context),
         Command::Delete { name, .. } => manage::delete(context, name),
         Command::Shutdown { .. } => manage::shutdown(context),
-        Command::Completions { .. } => Ok(()), // has been answered before connecting
+        // Have been answered before connecting.
+        Command::Completions { .. } | Command::Man { .. } => Ok(()),
     }
 }

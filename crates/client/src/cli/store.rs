@@ -2,6 +2,7 @@
 
 use super::Context;
 use super::args::{Command, CreateFile, CreateRandom};
+use super::console::Console;
 use super::failure::Failure;
 use super::progress::Meter;
 use super::render::table::grouped;
@@ -11,7 +12,6 @@ use array::{DType, random};
 use protocol::message::client::ArrayCommitted;
 use protocol::size::format_size;
 use serde::Serialize;
-use std::io::{IsTerminal, Read};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -40,12 +40,12 @@ struct Created {
 }
 
 /// Reads the file of a `create`.
-pub fn prepare(command: &Command) -> Result<Option<Source>, Failure> {
+pub fn prepare(console: Console, command: &Command) -> Result<Option<Source>, Failure> {
     let Command::Create(create) = command else {
         return Ok(None);
     };
     let path = create.file.as_path();
-    let file = read_file(path)?;
+    let file = read_file(console, path)?;
     let by_name = create.format.map(Format::from).or_else(|| Format::of_path(path));
     let format = by_name.unwrap_or_else(|| Format::of_content(&file));
     let content = format::read(format, file, create.dtype);
@@ -59,17 +59,11 @@ fn name_of(path: &Path) -> String {
     }
 }
 
-fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {
-    let failed = |e: std::io::Error| Failure::File(format!("{}: {e}", name_of(path)));
-    if path != Path::new("-") {
-        return std::fs::read(path).map_err(failed);
+fn read_file(console: Console, path: &Path) -> Result<Vec<u8>, Failure> {
+    match path == Path::new("-") {
+        true => console.read_input(),
+        false => std::fs::read(path).map_err(|e| Failure::File(format!("{}: {e}", path.display()))),
     }
-    if std::io::stdin().is_terminal() {
-        eprintln!("reading numbers from the terminal; Ctrl-D ends them");
-    }
-    let mut bytes = Vec::new();
-    std::io::stdin().lock().read_to_end(&mut bytes).map_err(failed)?;
-    Ok(bytes)
 }
 
 /// `create`.

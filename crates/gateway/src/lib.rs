@@ -19,7 +19,7 @@ use protocol::level1::{Body, Incoming, Line, LineReader, LineWriter, Opened};
 use protocol::limits::FIRST_MESSAGE_TIMEOUT;
 use protocol::net::{DeadlineStream, hang_up};
 use protocol::{ErrorCode, VersionId, WireError};
-use stand_in::StandIns;
+use stand_in::{Original, StandIns};
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -100,9 +100,9 @@ impl Gateway {
             }
             let peer = line.from.clone();
             let reply = match self.understand(line) {
-                Ok(Body::RegisterWorker { cores, memory }) => {
+                Ok(Body::RegisterWorker { cores, memory: memory_mib }) => {
                     drop(account); // a worker's copies have their own
-                    return self.serve_worker(reader, writer, &peer, cores, memory);
+                    return self.serve_worker(Original { worker: peer, cores, memory_mib, reader, stream: writer });
                 }
                 Ok(request) => self.handle(&peer, request, &account),
                 Err(error) => refusal(&peer, None, &error),
@@ -139,24 +139,18 @@ impl Gateway {
         }
     }
 
-    fn serve_worker(
-        &self,
-        reader: LineReader<Opened<DeadlineStream>>,
-        writer: TcpStream,
-        worker: &str,
-        cores: u32,
-        memory_mib: u64,
-    ) {
+    fn serve_worker(&self, original: Original) {
+        let Original { worker, cores, .. } = &original;
         if let Err(error) = protocol::name::check("worker", worker) {
-            return refuse(reader, &writer, &error);
+            return refuse(original.reader, &original.stream, &error);
         }
-        if cores < 2 {
+        if *cores < 2 {
             info!(
-                "worker {worker} of level 1 has {cores} core: it would wait for itself at its first operation, so it gets none"
+                "worker {worker} of level 1 has {cores} core and would wait for itself at its first operation: it gets none"
             );
         }
-        let served = self.stand_ins.serve(&self.settings, &self.pool, reader, writer, worker, cores, memory_mib);
-        if let Err(e) = served {
+        let worker = worker.clone();
+        if let Err(e) = self.stand_ins.serve(&self.settings, &self.pool, original) {
             log::error!("worker {worker} of level 1 cannot be served: {e}");
         }
     }

@@ -66,6 +66,15 @@ impl StandIn {
     }
 }
 
+/// An original worker that has just registered.
+pub(crate) struct Original {
+    pub(crate) worker: String,
+    pub(crate) cores: u32,
+    pub(crate) memory_mib: u64,
+    pub(crate) reader: LineReader<Opened<DeadlineStream>>,
+    pub(crate) stream: TcpStream,
+}
+
 /// The stand-ins there are, by worker.
 #[derive(Default)]
 pub(crate) struct StandIns {
@@ -74,21 +83,13 @@ pub(crate) struct StandIns {
 
 impl StandIns {
     /// Stands in for a worker until it ends.
-    #[expect(clippy::too_many_arguments, reason = "one caller, which has just taken the registration apart")]
-    pub(crate) fn serve(
-        &self,
-        settings: &Settings,
-        pool: &Arc<Pool>,
-        mut reader: LineReader<Opened<DeadlineStream>>,
-        stream: TcpStream,
-        worker: &str,
-        cores: u32,
-        memory_mib: u64,
-    ) -> io::Result<()> {
+    pub(crate) fn serve(&self, settings: &Settings, pool: &Arc<Pool>, original: Original) -> io::Result<()> {
+        let config = config(settings, pool, &original);
+        let Original { worker, cores, memory_mib, mut reader, stream } = original;
+        let worker = worker.as_str();
         let (inputs, events) = bounded(INPUTS);
         let (jobs, to_do) = bounded(SLOTS); // our worker gives out no more of them
         let (lines, to_write) = bounded(LINES);
-        let config = config(settings, &stream, worker, cores, memory_mib.saturating_mul(1 << 20).min(pool.limit()));
         let executor = Remote { jobs };
         let mut computations = None;
         let server = Server::bind_shared(config, Account::open(pool), |given| {
@@ -162,11 +163,12 @@ impl StandIns {
 }
 
 /// How the worker that stands in is started. Its data port is where the original has found the master.
-fn config(settings: &Settings, stream: &TcpStream, worker: &str, cores: u32, memory_bytes: u64) -> Config {
-    let here = stream.local_addr().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |address| address.ip());
+fn config(settings: &Settings, pool: &Pool, original: &Original) -> Config {
+    let here = original.stream.local_addr().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |address| address.ip());
+    let worker = &original.worker;
     Config {
-        threads: cores as usize,
-        memory_bytes,
+        threads: original.cores as usize,
+        memory_bytes: original.memory_mib.saturating_mul(1 << 20).min(pool.limit()),
         listen: SocketAddr::new(here, 0),
         zone: Some(ZONE.to_string()),
         // No two originals give the same bits: each has kernels of its own.

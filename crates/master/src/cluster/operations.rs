@@ -5,8 +5,8 @@
 //! (its holder died) is fetched from worker to worker.
 //!
 //! Workers whose kernels differ from the primary's receive copies instead: among them those of level 1, each of which has
-//! kernels of its own. When one of those keeps a segment waiting for [`LEVEL_1_PATIENCE`], another holder computes it too, and
-//! the first answer counts.
+//! kernels of its own. When one of those keeps a segment waiting for [`LEVEL_1_PATIENCE`], or has not begun it while another
+//! holder has nothing to do, that holder computes it too, and the first answer counts.
 //!
 //! Segments wait in a queue per worker in the order of *virtual time*: an operation joins at the time that the queue has
 //! reached, and its n-th segment stands n later. So many operations share the workers evenly, and a short one does not
@@ -23,7 +23,7 @@ use protocol::message::worker::*;
 use protocol::{
     ArrayId, CopyId, CopyRecord, ErrorCode, SegmentIndex, VersionId, WireError, WorkerId, id::request_name, name,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// How many ended operations are remembered, for who asks later.
@@ -380,34 +380,38 @@ impl Cluster {
         Ok(())
     }
 
-    /// Segments that have waited long enough for workers of level 1 are computed by others too.
+    /// Segments that have waited long enough for workers of level 1 are computed by others too, and those that others could
+    /// compute now.
     fn help_level_1(&mut self) {
         let now = self.now.elapsed;
-        let mut waiting = Vec::new();
+        let idle = |member: &Member| member.queue.is_empty() && member.in_flight.is_empty();
+        let idle: BTreeSet<WorkerId> =
+            self.members.iter().filter(|(_, member)| idle(member)).map(|(worker, _)| worker.clone()).collect();
+        let (mut late, mut not_begun) = (Vec::new(), Vec::new());
         for (worker, member) in self.members.iter_mut().filter(|(_, member)| member.level() == 1) {
-            let is_late = |copy: &CopyId| {
-                let work = self.operations.get(&copy.version()).map(|running| &running.works[copy.segment() as usize]);
-                work.is_some_and(|work| {
-                    now >= work.planned + LEVEL_1_PATIENCE && work.tasks.len() == 1 && work.tasks.contains_key(worker)
-                })
+            let waits_since = |copy: &CopyId| {
+                let work = &self.operations.get(&copy.version())?.works[copy.segment() as usize];
+                (work.tasks.len() == 1 && work.tasks.contains_key(worker)).then_some(work.planned)
             };
-            let late = member.in_flight.keys().filter(|copy| is_late(copy)).copied();
-            let late: Vec<CopyId> = late.chain(member.queue.iter().map(|(_, copy)| *copy).filter(is_late)).collect();
-            member.late |= !late.is_empty();
-            waiting.extend(late);
+            let is_late = |copy: &CopyId| waits_since(copy).is_some_and(|since| now >= since + LEVEL_1_PATIENCE);
+            let queued = member.queue.iter().map(|(_, copy)| *copy);
+            not_begun.extend(queued.filter(|copy| waits_since(copy).is_some_and(|since| now > since)));
+            let sent = late.len();
+            late.extend(member.in_flight.keys().filter(|copy| is_late(copy)));
+            member.late |= late.len() > sent;
         }
-        for copy in waiting {
-            self.give_to_another(copy);
-        }
+        late.into_iter().for_each(|copy| self.give_to_another(copy, |_| true));
+        not_begun.into_iter().for_each(|copy| self.give_to_another(copy, |worker| idle.contains(worker)));
     }
 
-    /// Has the first holder of another kind compute a segment as well.
-    fn give_to_another(&mut self, copy: CopyId) {
+    /// Has the first holder of another kind compute a segment as well, if it is a suitable one.
+    fn give_to_another(&mut self, copy: CopyId, is_suitable: impl Fn(&WorkerId) -> bool) {
         let Some(running) = self.operations.get(&copy.version()) else { return };
         let holders = self.readers(CopyId(running.source, copy.segment()));
-        let Some(other) = holders.into_iter().find(|worker| self.members[worker].level() > 1) else { return };
+        let other = holders.into_iter().find(|worker| self.members[worker].level() > 1 && is_suitable(worker));
+        let Some(other) = other else { return };
         let place = running.virtual_start + u64::from(copy.segment());
-        log::info!("[{}] {copy} has waited for a worker of level 1; {other} computes it too", running.request());
+        log::debug!("[{}] {copy} waits for a worker of level 1; {other} computes it too", running.request());
         let Some(member) = self.members.get_mut(&other) else { return };
         member.queue.insert((place, copy));
         if let Some(running) = self.operations.get_mut(&copy.version()) {

@@ -48,6 +48,8 @@ impl Dialer {
 
     fn connect(&self, link: u64, address: &str) -> io::Result<(net::Receiver, Sender<Outgoing>)> {
         let stream = net::dial(address, Instant::now() + DIAL_TIMEOUT)?;
+        // A master that has not answered yet, and an original one, is heard of on this connection alone.
+        net::notice_loss(&stream)?;
         let local = stream.local_addr().ok();
         let (receiver, writer) = self.sockets.open(stream, self.worker.as_str(), "master")?;
         let (queue, outgoing) = crossbeam_channel::bounded(QUEUE_MESSAGES);

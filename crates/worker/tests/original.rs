@@ -79,17 +79,18 @@ impl Link {
 
     /// The next line, as the master reads it; `None` at the end of the connection.
     fn next_line(&mut self) -> Option<Vec<u8>> {
+        let mut looked_at = 0;
         loop {
-            if let Some(end) = self.received.iter().position(|byte| *byte == b'\n') {
-                return Some(self.received.drain(..=end).collect());
+            if let Some(end) = self.received[looked_at..].iter().position(|byte| *byte == b'\n') {
+                return Some(self.received.drain(..=looked_at + end).collect());
             }
+            looked_at = self.received.len();
             let mut received = std::mem::take(&mut self.received);
-            let before = received.len();
             let read = self.read_into(&mut received);
             if self.flavour == Flavour::Python && read > 0 {
                 let ends = received.iter().filter(|byte| **byte == b'\n').count();
                 let shown = String::from_utf8_lossy(&received).into_owned();
-                assert!(before == 0 && ends == 1 && received.ends_with(b"\n"), "not one line in one read: {shown}");
+                assert!(looked_at == 0 && ends == 1 && received.ends_with(b"\n"), "not one line in one read: {shown}");
             }
             self.received = received;
             if read == 0 {

@@ -189,7 +189,7 @@ impl Original {
                     true => info!("'{array}'/{segment}: the replica here is the primary now"),
                     false => warn!("'{array}'/{segment} is not here to be made a primary; operations on it will fail"),
                 }
-                self.work.say(Reply::Recovered { array, segment });
+                self.work.say(array.clone(), Reply::Recovered { array, segment });
             }
             // The original's workers have nothing to say to that either.
             Instruction::Recover { .. } => {}

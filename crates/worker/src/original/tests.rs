@@ -38,7 +38,7 @@ impl Desk {
             computing,
             others,
             writes: true,
-            short: true,
+            short: false,
         }
     }
 
@@ -225,6 +225,20 @@ fn several_operations_run_side_by_side() {
 }
 
 #[test]
+fn two_operations_on_one_array_are_answered_one_after_the_other() {
+    let mut desk = Desk::under(Flavour::Java);
+    desk.distribute("a", 0, &[3]);
+    desk.distribute("a", 1, &[4]);
+    desk.process("a", "example2");
+    desk.process("a", "example2");
+    desk.compute(0);
+    desk.compute(1);
+    assert_eq!(desk.take_results(), ["0 completed [3]"], "the second answer about 0 waits for the first about 1");
+    desk.compute_all();
+    assert_eq!(desk.take_results(), ["1 completed [4]", "0 completed [3]", "1 completed [4]"]);
+}
+
+#[test]
 fn what_cannot_be_computed_is_an_error_with_an_empty_list() {
     let mut desk = Desk::under(Flavour::Java);
     desk.distribute("a", 0, &[3]);
@@ -404,6 +418,16 @@ fn the_master_is_recognised_once_by_its_first_line() {
         desk.wait();
         assert_eq!(desk.short, flavour == Flavour::Python);
     }
+}
+
+#[test]
+fn who_has_said_nothing_yet_is_spared_like_a_python_master() {
+    let mut desk = Desk { writes: false, ..Desk::new() };
+    desk.wait();
+    assert!(desk.short);
+    desk.now += HEARTBEAT_EVERY;
+    desk.step(Event::Written);
+    assert_eq!(desk.original.next_deadline(), Some(desk.now + LINE_GAP), "a heartbeat is due, but not at once");
 }
 
 #[test]

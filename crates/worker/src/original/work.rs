@@ -9,25 +9,32 @@ use crate::agent::{ComputeJob, Computed};
 use crate::store::{Room, Segment, Store};
 use array::Operation;
 use log::{debug, warn};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 /// The segment that is named in the answer of a worker that has none.
 const NO_SEGMENT: i64 = 0;
 
-/// What is to be computed and said. Computations of all requests run side by side; within a request the answers keep
-/// the order of its segments.
+/// What is to be computed and said. Computations of all requests run side by side; the answers about an array keep the
+/// order of its requests, and in each that of its segments: the first so many that a Java master counts are then of all
+/// segments, also when it has asked twice.
 #[derive(Debug)]
 pub(super) struct Work {
     slots: usize,
     /// Requests with answers that are not in the outbox yet, by their number.
-    requests: BTreeMap<u64, VecDeque<Part>>,
+    requests: BTreeMap<u64, Request>,
     /// Computations that wait, in the order of their requests.
     queue: VecDeque<Task>,
     /// Those handed out, by the number of the job.
     running: BTreeMap<u64, Running>,
     next_request: u64,
     next_job: u64,
+}
+
+#[derive(Debug)]
+struct Request {
+    array: String,
+    parts: VecDeque<Part>,
 }
 
 /// One answer of a request.
@@ -73,12 +80,12 @@ impl Work {
 
     /// Answers that are not in the outbox yet.
     pub(super) fn len(&self) -> usize {
-        self.requests.values().map(VecDeque::len).sum()
+        self.requests.values().map(|request| request.parts.len()).sum()
     }
 
-    /// Queues something that needs no computing.
-    pub(super) fn say(&mut self, reply: Reply) {
-        self.push([Part::Ready(reply, None)].into());
+    /// Queues something about an array that needs no computing.
+    pub(super) fn say(&mut self, array: String, reply: Reply) {
+        self.push(array, [Part::Ready(reply, None)].into());
     }
 
     /// Queues an operation on all primaries of an array. A master asks only those of whom it waits for an answer, so
@@ -86,7 +93,7 @@ impl Work {
     pub(super) fn request(&mut self, array: String, operation: &str, primaries: Vec<Primary>) {
         if primaries.is_empty() {
             warn!("no primary segment of '{array}' is here to compute {operation} on; the answer is an error");
-            return self.say(failed(array, NO_SEGMENT));
+            return self.say(array.clone(), failed(array, NO_SEGMENT));
         }
         let request = self.next_request;
         let parts = primaries.into_iter().map(|(segment, source)| {
@@ -99,11 +106,11 @@ impl Work {
             }
         });
         let parts = parts.collect();
-        self.push(parts);
+        self.push(array, parts);
     }
 
-    fn push(&mut self, parts: VecDeque<Part>) {
-        self.requests.insert(self.next_request, parts);
+    fn push(&mut self, array: String, parts: VecDeque<Part>) {
+        self.requests.insert(self.next_request, Request { array, parts });
         self.next_request += 1;
     }
 
@@ -146,7 +153,7 @@ impl Work {
     /// Whether no memory is taken by results that will be given back by themselves.
     fn is_alone(&self) -> bool {
         let is_ready = |part: &Part| matches!(part, Part::Ready(_, Some(_)));
-        self.running.is_empty() && !self.requests.values().flatten().any(is_ready)
+        self.running.is_empty() && !self.requests.values().flat_map(|request| &request.parts).any(is_ready)
     }
 
     pub(super) fn on_computed(&mut self, store: &mut Store, Computed { job, outcome, .. }: Computed) {
@@ -170,28 +177,35 @@ impl Work {
 
     /// Closes the open part of a segment. A request has each segment once.
     fn finish(&mut self, request: u64, segment: i64, with: Part) {
-        let parts = self.requests.get_mut(&request);
-        let part = parts.and_then(|parts| parts.iter_mut().find(|part| matches!(part, Part::Open(s) if *s == segment)));
+        let is_its = |part: &&mut Part| matches!(part, Part::Open(open) if *open == segment);
+        let part = self.requests.get_mut(&request).and_then(|request| request.parts.iter_mut().find(is_its));
         *part.expect("a computation belongs to an open part of a request") = with;
     }
 
     /// Moves what is ready, and has nothing open before it, into the outbox.
     pub(super) fn hand_over(&mut self, outbox: &mut Outbox) {
-        for parts in self.requests.values_mut() {
+        let mut open = BTreeSet::new();
+        for Request { array, parts } in self.requests.values_mut().filter(|request| !request.parts.is_empty()) {
+            if open.contains(array.as_str()) {
+                continue;
+            }
             while let Some(part) = parts.pop_front_if(|part| matches!(part, Part::Ready(..))) {
                 if let Part::Ready(reply, room) = part {
                     outbox.push(reply, room);
                 }
             }
+            if !parts.is_empty() {
+                open.insert(array.as_str());
+            }
         }
-        self.requests.retain(|_, parts| !parts.is_empty());
+        self.requests.retain(|_, request| !request.parts.is_empty());
     }
 
     /// Forgets every request. What is being computed ends for nothing.
     pub(super) fn forget(&mut self, store: &mut Store) {
         self.queue.clear();
         self.running.values_mut().for_each(|running| running.answer = None);
-        for part in std::mem::take(&mut self.requests).into_values().flatten() {
+        for part in std::mem::take(&mut self.requests).into_values().flat_map(|request| request.parts) {
             if let Part::Ready(reply, Some(room)) = part {
                 drop(reply);
                 store.release(room);

@@ -5,7 +5,7 @@
 //!   found again.
 //! - [`LineWriter`] makes one line, to be sent in one write.
 //! - [`Body`] is what a line says.
-//! - [`introduction`] tells whether whoever has connected speaks this level or level 2.
+//! - [`introduction()`] tells whether whoever has connected speaks this level or level 2.
 //!
 //! Original nodes are particular about what they read: all five fields of the envelope, `timestamp` an integer, nothing
 //! but ASCII, no blank lines. [`LineWriter`] writes nothing else.

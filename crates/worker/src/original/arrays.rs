@@ -24,8 +24,10 @@ pub(super) struct Arrays {
 #[derive(Debug, Default)]
 struct Array {
     segments: BTreeMap<i64, Held>,
-    /// How often a segment has taken the place of another one.
+    /// Grows whenever a segment takes the place of another one, and with every operation.
     generation: u64,
+    /// The generation since the last operation. What is older is of an array that is complete.
+    asked: u64,
 }
 
 #[derive(Debug)]
@@ -48,16 +50,13 @@ struct Elements {
 
 impl Array {
     /// Takes out what belongs to an earlier array of the same id than `given` does. Nobody says when an array is created
-    /// again, so it has to be concluded: from another type, or from bounds that cannot be of one array. What came before
-    /// the segment that proves it is of the earlier array too. What came after another replacement may be of the new
-    /// one, whose segments come one by one, and stays.
+    /// again, so it has to be concluded. What came before the segment that proves it is of the earlier array too. What
+    /// came after another replacement, or after the last operation, may be of the new one, whose segments come one by
+    /// one, and stays.
     fn take_outdated(&mut self, given: &SegmentGiven) -> Vec<Held> {
-        let contradicts = |held: &Held| {
-            let overlaps = held.start < given.end && given.start < held.end;
-            let differs = (held.start, held.end) != (given.start, given.end);
-            held.data_type.as_ref().is_some_and(|held| *held != given.data_type) || (overlaps && differs)
-        };
-        let proof = self.segments.values().filter(|held| contradicts(held)).map(|held| held.generation).max();
+        let asked = self.asked;
+        let proves = |held: &&Held| held.contradicts(given) || (held.generation < asked && held.is_older(given));
+        let proof = self.segments.values().filter(proves).map(|held| held.generation).max();
         let replaced = self.segments.remove(&given.segment);
         if proof.is_some() || replaced.is_some() {
             self.generation += 1;
@@ -65,6 +64,23 @@ impl Array {
         let is_outdated = |held: &Held| proof.is_some_and(|proof| held.generation <= proof);
         let outdated = self.segments.extract_if(.., |_, held| is_outdated(held)).map(|(_, held)| held);
         outdated.chain(replaced).collect()
+    }
+}
+
+impl Held {
+    /// Whether the two cannot be of one array: they have different types, or a part of one is a part of the other.
+    fn contradicts(&self, given: &SegmentGiven) -> bool {
+        let overlaps = self.start < given.end && given.start < self.end;
+        let differs = (self.start, self.end) != (given.start, given.end);
+        self.data_type.as_ref().is_some_and(|held| *held != given.data_type) || (overlaps && differs)
+    }
+
+    /// Whether `given` is of a newer array than this, of which an operation has been asked for meanwhile. Then all of it
+    /// was sent before, and only a replica may still come, in place of one that was lost. Segments of one array have
+    /// equal lengths, or the first ones are longer by one.
+    fn is_older(&self, given: &SegmentGiven) -> bool {
+        let lengths = (self.end.saturating_sub(self.start), given.end.saturating_sub(given.start));
+        given.is_primary || (self.data_type.is_some() && lengths.0.abs_diff(lengths.1) > 1)
     }
 }
 
@@ -87,6 +103,14 @@ impl Arrays {
         });
         let held = Held { start, end, data_type: Some(data_type), is_primary, generation, elements };
         self.arrays.entry(array).or_default().segments.insert(segment, held);
+    }
+
+    /// Takes note that an operation on an array is asked for.
+    pub(super) fn note_asked(&mut self, array: &str) {
+        if let Some(array) = self.arrays.get_mut(array) {
+            array.generation += 1;
+            array.asked = array.generation;
+        }
     }
 
     /// What is to be computed of an array, in the order of its segments.

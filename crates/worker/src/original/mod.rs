@@ -36,7 +36,7 @@ use std::time::Duration;
 use work::Work;
 
 /// Replies that are computed or wait to be written. At the pace that a Python master can read they are written in a
-/// little more than three minutes; a master that is further behind than that is as good as gone.
+/// quarter of an hour; a master that is further behind than that is as good as gone.
 pub const REPLIES_MAX: usize = 4096;
 
 /// The number of the first computation here. The agent's own count from 0, so that every number is of one of them.
@@ -181,6 +181,7 @@ impl Original {
             Instruction::Keep(given) => self.arrays.keep(store, given),
             Instruction::Process { array, operation } => {
                 debug!("computing {operation} of '{array}'");
+                self.arrays.note_asked(&array);
                 let primaries = self.arrays.primaries(&array);
                 self.work.request(array, &operation, primaries);
             }

@@ -16,8 +16,9 @@ pub const FIRST_LINE_AFTER: Duration = Duration::from_secs(1);
 pub const HEARTBEAT_EVERY: Duration = Duration::from_secs(3);
 
 /// From one line to the next for a Python master, which must not find two of them in one read. 5 ms were enough on a
-/// machine with nothing else to do.
-pub const LINE_GAP: Duration = Duration::from_millis(50);
+/// machine with nothing else to do; but a master that turns a large array into text reads nothing meanwhile, and 50 ms lost
+/// a worker now and then. As it uses no result, waiting longer costs nothing.
+pub const LINE_GAP: Duration = Duration::from_millis(200);
 
 /// Replies that wait for their time. It has no bound of its own: all replies of a connection together have one.
 #[derive(Debug)]

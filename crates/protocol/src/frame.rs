@@ -138,6 +138,15 @@ impl<R: ReadDeadline> FrameReader<R> {
         self.inner.get_ref()
     }
 
+    /// The stream, before anything was read from it.
+    ///
+    /// # Panics
+    /// If bytes have been read ahead: they would be lost.
+    pub fn into_inner(self) -> R {
+        assert!(self.inner.buffer().is_empty(), "bytes that were read ahead would be lost");
+        self.inner.into_inner()
+    }
+
     /// Reads the next message; `None` when the stream has ended between two. Waits at most until `first_byte_by` for it
     /// to begin, and [`HEADER_TIMEOUT`] from there to the end of the line.
     pub fn read(&mut self, first_byte_by: Option<Instant>) -> Result<Option<Incoming>, FrameError> {

@@ -117,6 +117,20 @@ fn is_own_end(stream: &TcpStream) -> bool {
     matches!((stream.local_addr(), stream.peer_addr()), (Ok(local), Ok(peer)) if local == peer)
 }
 
+/// Has a connection end when what was sent on it is not acknowledged within the time of one write. While something is on
+/// its way, keepalive does not ask, and Linux alone would repeat it to a peer that has vanished for a quarter of an hour.
+/// For a connection that is the only one to its peer; of systems other than Linux it keeps their own time.
+///
+/// # Errors
+/// Those of the socket.
+pub fn notice_loss(stream: &TcpStream) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    SockRef::from(stream).set_tcp_user_timeout(Some(WRITE_TIMEOUT))?;
+    #[cfg(not(target_os = "linux"))]
+    let _ = stream;
+    Ok(())
+}
+
 /// Ends both directions of a connection, so that every thread blocked on it wakes up. A connection that is gone
 /// already is fine.
 pub fn hang_up(stream: &TcpStream) {

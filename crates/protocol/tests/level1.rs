@@ -85,7 +85,7 @@ fn every_type_is_understood() {
     let distribute = r#"{"type":"DISTRIBUTE_ARRAY","data":{"isPrimary":true,"startIndex":334,"endIndex":336,"segmentId":334,"dataType":"int","arrayId":"a_b","data":[1,2.0]}}"#;
     let found = segment(body(distribute));
     assert_eq!((found.segment_id, found.start, found.end, found.is_primary), (334.0, 334, 336, true));
-    assert_eq!(to_int32(&found.values).unwrap(), [1, 2]);
+    assert_eq!(to_int32(&found.values.unwrap()).unwrap(), [1, 2]);
     assert!(!segment(body(&distribute.replace("DISTRIBUTE_ARRAY", "REPLICATE_DATA"))).is_primary);
     let quoted = distribute.replace(r#""segmentId":334"#, r#""segmentId":"0""#);
     assert_eq!(segment(body(&quoted)).segment_id, 0.0);
@@ -219,6 +219,26 @@ fn a_line_has_a_limit_and_a_list_has_a_grant() {
     assert!(matches!(found, Some(Incoming::Refused(error)) if error.code == ErrorCode::InsufficientMemory));
     assert!(matches!(reader.read(None, &mut grant).unwrap(), Some(Incoming::Line(_))), "the next line is read");
     assert_eq!(asked, [8192, 16384, 32768, 65536, 131072]);
+}
+
+#[test]
+fn who_has_no_memory_for_a_segment_knows_which_one_it_is() {
+    let line = LineWriter::new("DISTRIBUTE_ARRAY", "m", "w").doubles("data", &[0.5; 3000]).text("arrayId", "a");
+    let line = line.integer("segmentId", 334).integer("startIndex", 334).integer("endIndex", 3334);
+    let line = line.text("dataType", "double").flag("isPrimary", true).finish();
+    let two = [&line[..], b"{\"type\":\"HEARTBEAT\"}\n"].concat();
+    for limit in [0, 8192, 16384] {
+        let mut grant = |bytes| match bytes > limit {
+            true => Err(protocol::WireError::new(ErrorCode::InsufficientMemory, "full")),
+            false => Ok(()),
+        };
+        let mut reader = LineReader::new(&two[..], LINE_BYTES_MAX);
+        let Ok(Some(Incoming::Line(found))) = reader.read(None, &mut grant) else { panic!("{limit}") };
+        let Ok(Body::Segment(found)) = found.into_body() else { panic!("{limit}") };
+        assert_eq!((found.array_id.as_str(), found.segment_id, found.end), ("a", 334.0, 3334));
+        assert_eq!(found.values.unwrap_err().code, ErrorCode::InsufficientMemory);
+        assert!(matches!(reader.read(None, &mut grant).unwrap(), Some(Incoming::Line(_))), "the next line is read");
+    }
 }
 
 #[test]

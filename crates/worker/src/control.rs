@@ -1,12 +1,17 @@
 //! The sockets of the link to the master: one thread that connects and then reads, one that writes.
 
 use crate::agent::{DIAL_TIMEOUT, Event};
-use crate::driver::{Events, Line};
+use crate::driver::{Events, Line, lock};
+use crate::original::{Heard, Reply};
 use crate::sockets::{Sockets, Writer};
+use crate::store::{Room, Store};
 use crossbeam_channel::{Receiver, Sender};
-use protocol::net;
-use protocol::{Incoming, Message, WorkerId};
+use log::warn;
+use protocol::level1::{self, LINE_BYTES_MAX, Level, LineReader, Opened};
+use protocol::net::{self, DeadlineStream};
+use protocol::{FrameReader, Incoming, Message, WireError, WorkerId};
 use std::io;
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Instant;
 
@@ -19,6 +24,16 @@ pub(crate) struct Dialer {
     pub(crate) worker: WorkerId,
     pub(crate) sockets: Sockets,
     pub(crate) events: Events,
+    /// For the memory of what an original master sends inside its lines.
+    pub(crate) store: Arc<Mutex<Store>>,
+}
+
+/// What goes to the master.
+pub(crate) enum Outgoing {
+    /// A message of level 2.
+    Message(Message),
+    /// A line for an original master; the driver is told when it is written.
+    Reply { reply: Reply, short: bool },
 }
 
 impl Dialer {
@@ -31,22 +46,40 @@ impl Dialer {
         self.events.send(ended);
     }
 
-    fn connect(&self, link: u64, address: &str) -> io::Result<(net::Receiver, Sender<Message>)> {
+    fn connect(&self, link: u64, address: &str) -> io::Result<(net::Receiver, Sender<Outgoing>)> {
         let stream = net::dial(address, Instant::now() + DIAL_TIMEOUT)?;
+        // A master that has not answered yet, and an original one, is heard of on this connection alone.
+        net::notice_loss(&stream)?;
         let local = stream.local_addr().ok();
         let (receiver, writer) = self.sockets.open(stream, self.worker.as_str(), "master")?;
-        let (queue, messages) = crossbeam_channel::bounded(QUEUE_MESSAGES);
+        let (queue, outgoing) = crossbeam_channel::bounded(QUEUE_MESSAGES);
         let line = Line::new(queue.clone(), writer.stream().clone());
-        let events = self.events.clone();
-        thread::Builder::new().name("control-writer".into()).spawn(move || write(link, writer, messages, events))?;
+        let (worker, events) = (self.worker.clone(), self.events.clone());
+        let name = "control-writer".to_string();
+        thread::Builder::new().name(name).spawn(move || write(&worker, link, writer, outgoing, events))?;
         self.events.opened(link, local, line);
         Ok((receiver, queue))
     }
 
-    /// Passes on what the master says; gives the reason why that ended.
-    fn read(&self, link: u64, mut receiver: net::Receiver, queue: &Sender<Message>) -> String {
+    /// Passes on what the master says; gives the reason why that ended. How it speaks its first line tells. There is
+    /// no deadline: a master may have nothing to say for hours, and keepalive tells when it is gone.
+    fn read(&self, link: u64, receiver: net::Receiver, queue: &Sender<Outgoing>) -> String {
+        match level1::introduction(receiver.into_inner(), None) {
+            Ok(Some((Level::Two, stream))) => self.read_messages(link, FrameReader::new(stream), queue),
+            Ok(Some((Level::One, stream))) => self.read_lines(link, LineReader::new(stream, LINE_BYTES_MAX)),
+            Ok(None) => "it closed the connection".to_string(),
+            Err(e) => format!("the connection failed: {e}"),
+        }
+    }
+
+    /// Level 2.
+    fn read_messages(
+        &self,
+        link: u64,
+        mut receiver: FrameReader<Opened<DeadlineStream>>,
+        queue: &Sender<Outgoing>,
+    ) -> String {
         loop {
-            // No deadline: a master may have nothing to say for hours, and keepalive tells when it is gone.
             match receiver.read(None) {
                 Ok(Some(Incoming::Message(message))) => {
                     if let Some(payload) = &message.head.payload
@@ -58,8 +91,8 @@ impl Dialer {
                     self.events.send(Event::Received { link, message });
                 }
                 Ok(Some(Incoming::Refused { head, error })) => {
-                    log::warn!("refused a message of the master: {error}");
-                    if queue.try_send(Message::reply(&head, error)).is_err() {
+                    warn!("refused a message of the master: {error}");
+                    if queue.try_send(Outgoing::Message(Message::reply(&head, error))).is_err() {
                         return "it does not read what this worker sends".to_string();
                     }
                 }
@@ -68,14 +101,74 @@ impl Dialer {
             }
         }
     }
+
+    /// Level 1. A line that makes no sense is of no master if it is the first, and is left out later.
+    fn read_lines(&self, link: u64, mut reader: LineReader<Opened<DeadlineStream>>) -> String {
+        let mut is_first = true;
+        loop {
+            let mut list = ListRoom { store: &self.store, granted: 0, rooms: Vec::new() };
+            let heard = match reader.read(None, &mut |bytes| list.grow_to(bytes)) {
+                Ok(Some(level1::Incoming::Line(line))) => Heard::new(line, |bytes| lock(&self.store).make_room(bytes)),
+                Ok(Some(level1::Incoming::Refused(error))) => Err(error),
+                Ok(Some(level1::Incoming::TooLong(error))) => return error.to_string(),
+                Ok(None) => return "it closed the connection".to_string(),
+                Err(e) => return format!("the connection failed: {e}"),
+            };
+            drop(list); // its numbers are elements now, with a room of their own
+            match heard {
+                Ok(heard) => self.events.send(Event::Heard { link, heard }),
+                Err(error) if is_first => return format!("its first line is no message: {error}"),
+                Err(error) => warn!("left out a line of the original master: {error}"),
+            }
+            is_first = false;
+        }
+    }
+}
+
+/// Memory for the numbers of one line while they are read.
+struct ListRoom<'a> {
+    store: &'a Mutex<Store>,
+    granted: u64,
+    rooms: Vec<Room>,
+}
+
+impl ListRoom<'_> {
+    fn grow_to(&mut self, bytes: u64) -> Result<(), WireError> {
+        self.rooms.push(lock(self.store).make_room(bytes - self.granted)?);
+        self.granted = bytes;
+        Ok(())
+    }
+}
+
+impl Drop for ListRoom<'_> {
+    fn drop(&mut self) {
+        let mut store = lock(self.store);
+        self.rooms.drain(..).for_each(|room| store.release(room));
+    }
 }
 
 /// Writes what is queued until the link is closed.
-fn write(link: u64, mut writer: Writer, messages: Receiver<Message>, events: Events) {
-    for message in messages {
-        if let Err(e) = writer.write(&message, &[]) {
+fn write(worker: &WorkerId, link: u64, mut writer: Writer, queue: Receiver<Outgoing>, events: Events) {
+    for outgoing in queue {
+        let written = match outgoing {
+            Outgoing::Message(message) => writer.write(&message, &[]),
+            Outgoing::Reply { reply, short } => {
+                write_reply(worker, &mut writer, reply, short).map(|()| events.send(Event::Written { link }))
+            }
+        };
+        if let Err(e) = written {
             net::hang_up(writer.stream());
             return events.send(Event::LinkClosed { link, why: format!("writing to it failed: {e}") });
+        }
+    }
+}
+
+fn write_reply(worker: &WorkerId, writer: &mut Writer, reply: Reply, short: bool) -> io::Result<()> {
+    match reply.to_line(worker.as_str(), short) {
+        Some(line) => writer.write_line(&line),
+        None => {
+            warn!("a reply is not sent: even without values its line is longer than the master can read");
+            Ok(())
         }
     }
 }

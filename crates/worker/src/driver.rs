@@ -2,12 +2,12 @@
 //! next event.
 
 use crate::agent::{Agent, Effect, Event, ExitReason, HeartbeatJob};
-use crate::control::Dialer;
+use crate::control::{Dialer, Outgoing};
 use crate::executor::Executor;
 use crate::sockets::Sockets;
 use crate::store::Store;
 use crossbeam_channel::{Receiver, Sender, TrySendError};
-use protocol::{Message, WorkerId, net};
+use protocol::{WorkerId, net};
 use std::collections::{HashMap, VecDeque};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -72,12 +72,12 @@ impl Events {
 
 /// The writing end of a connection to the master. Dropping it hangs up.
 pub(crate) struct Line {
-    queue: Sender<Message>,
+    queue: Sender<Outgoing>,
     stream: Arc<TcpStream>,
 }
 
 impl Line {
-    pub(crate) fn new(queue: Sender<Message>, stream: Arc<TcpStream>) -> Line {
+    pub(crate) fn new(queue: Sender<Outgoing>, stream: Arc<TcpStream>) -> Line {
         Line { queue, stream }
     }
 }
@@ -169,11 +169,8 @@ impl Driver {
                     }
                 }
                 Effect::CloseLink { link } => drop(self.lines.remove(&link)),
-                Effect::Send { link, message } => {
-                    if let Err(why) = self.send(link, message) {
-                        waiting.push_back(Input::Event(Event::LinkClosed { link, why }));
-                    }
-                }
+                Effect::Send { link, message } => self.send(link, Outgoing::Message(message), waiting),
+                Effect::Reply { link, reply, short } => self.send(link, Outgoing::Reply { reply, short }, waiting),
                 Effect::Compute(job) => self.executor.start(job),
                 Effect::Fetch(job) => {
                     let queued = self.fetches.try_send(job);
@@ -191,22 +188,17 @@ impl Driver {
     /// Lets a thread connect: names are looked up there, which may take as long as it likes.
     fn open_link(&mut self, link: u64, address: String) -> std::io::Result<()> {
         let (worker, sockets, events) = (self.worker.clone(), self.sockets.clone(), self.events.clone());
-        let dialer = Dialer { worker, sockets, events };
+        let dialer = Dialer { worker, sockets, events, store: self.store.clone() };
         thread::Builder::new().name("control".into()).spawn(move || dialer.run(link, &address)).map(drop)
     }
 
-    fn send(&mut self, link: u64, message: Message) -> Result<(), String> {
-        let Some(line) = self.lines.get(&link) else {
-            return Ok(());
-        };
-        match line.queue.try_send(message) {
-            Ok(()) => Ok(()),
-            Err(TrySendError::Full(_)) => {
-                self.lines.remove(&link);
-                Err("it does not read what this worker sends".to_string())
-            }
-            // The thread that writes has ended and says why itself.
-            Err(TrySendError::Disconnected(_)) => Ok(()),
+    fn send(&mut self, link: u64, outgoing: Outgoing, waiting: &mut VecDeque<Input>) {
+        let Some(line) = self.lines.get(&link) else { return };
+        // When it is disconnected, the thread that writes has ended and says why itself.
+        if let Err(TrySendError::Full(_)) = line.queue.try_send(outgoing) {
+            self.lines.remove(&link);
+            let why = "it does not read what this worker sends".to_string();
+            waiting.push_back(Input::Event(Event::LinkClosed { link, why }));
         }
     }
 

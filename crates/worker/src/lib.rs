@@ -1,10 +1,11 @@
 //! The worker: keeps segments of arrays in memory, computes on them, gives them to whoever asks, and does
 //! what the master says.
 //!
-//! Two parts are pure, without clock, threads and sockets, and a lint keeps them so:
+//! These parts are pure, without clock, threads and sockets, and a lint keeps them so:
 //!
 //! - [`store`]: the copies, the memory budget, reservations; [`fence`]: which instructions are too old;
-//! - [`agent`]: the link to the master and the work, as a state machine of events and effects.
+//! - [`agent`]: the link to the master and the work, as a state machine of events and effects;
+//! - [`original`]: the same for a master of the original system.
 //!
 //! Around them is the shell. [`server`] makes its queues and threads: the driver owns the agent and performs
 //! its effects, the data port serves segments, the executor computes, the fetchers repair, the heartbeat says
@@ -19,6 +20,7 @@ pub mod executor;
 pub mod fence;
 mod fetcher;
 mod heartbeat;
+pub mod original;
 mod peer;
 mod replies;
 pub mod server;

@@ -10,7 +10,7 @@
 //! | compute, `--threads` | the pool's queue | `inputs` |
 //! | heartbeat | `heartbeats`, the next beat | the master's heartbeat connection |
 //! | control, one per attempt | name look-up, connecting, then the master | `inputs` |
-//! | control-writer, one per link | its queue | the control connection |
+//! | control-writer, one per link | its queue | the control connection, `inputs` |
 //!
 //! Everybody may wait for the driver; the driver waits for nobody. So no circle of waits can close.
 

@@ -91,6 +91,13 @@ impl Writer {
         self.frames.write_with(message, elements)
     }
 
+    /// Writes a line that is made already.
+    pub(crate) fn write_line(&mut self, line: &[u8]) -> io::Result<()> {
+        let time = payload_timeout(line.len() as u64).max(WRITE_TIMEOUT);
+        let deadline = Cell::new(Instant::now() + time);
+        DeadlineWriter { stream: self.stream().clone(), deadline }.write_all(line)
+    }
+
     /// The socket.
     pub(crate) fn stream(&self) -> &Arc<TcpStream> {
         &self.frames.get_ref().stream

@@ -4,6 +4,7 @@ mod common;
 
 use common::*;
 use protocol::message::worker::*;
+use protocol::message::{Hello, Role};
 use protocol::{Body, Digest, ErrorCode, Incoming, Message, VersionId, net};
 use std::net::TcpListener;
 use std::time::Instant;
@@ -140,14 +141,20 @@ fn it_keeps_trying_until_there_is_a_master_and_takes_the_next_address() {
 }
 
 #[test]
-fn a_master_that_says_nothing_is_hung_up_on_and_asked_again() {
+fn a_master_that_says_nothing_is_hung_up_on_by_a_worker_of_a_cluster_and_asked_again() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let worker = Worker::start(Config::new("w1", listener.local_addr().unwrap().to_string())).unwrap();
-    for _ in 0..2 {
-        let (mut receiver, _sender) = net::split(listener.accept().unwrap().0, "master", "w1").unwrap();
+    for time in 0..3 {
+        let (mut receiver, mut sender) = net::split(listener.accept().unwrap().0, "master", "w1").unwrap();
         let by = Some(Instant::now() + PATIENCE);
         let first = receiver.read(by);
         assert!(matches!(&first, Ok(Some(Incoming::Message(m))) if m.body.kind() == "REGISTER_WORKER"), "{first:?}");
+        if time == 0 {
+            let answer = Hello { cluster: Some(CLUSTER), term: Some(1), ..Hello::new(Role::Master) };
+            sender.write(&Message::new(answer)).unwrap();
+            listener.accept().expect("its heartbeats");
+            continue; // and the connection is closed
+        }
         assert!(matches!(receiver.read(by), Ok(None)), "the worker closes the connection");
     }
     worker.abort();

@@ -302,6 +302,8 @@ impl World {
                     self.send_packet(conn, node, Packet::Message(Box::new(message)));
                 }
             }
+            // A sign of life of level 1 to a master that has not answered yet: it means nothing to ours.
+            Effect::Reply { link, .. } => self.step_worker(n, worker::agent::Event::Written { link }),
             Effect::Compute(job) => {
                 let is_level_1 = n < self.plan.level_1;
                 let (mut buffer, mut crc32c) = job.operation.apply(job.source.buffer());

@@ -56,8 +56,8 @@ impl<R: ReadDeadline> ReadDeadline for Opened<R> {
 }
 
 /// Looks at the first line of a connection, for which it waits at most until `first_byte_by`. `None` if it ended before.
-/// Whoever does not introduce himself by HELLO, or by REGISTER_WORKER with a `hello`, speaks level 1, also when what he
-/// says is no message at all.
+/// Whoever does not introduce himself by HELLO, or by REGISTER_WORKER with a `hello`, or refuse an introduction by ERROR,
+/// which level 1 does not have, speaks level 1, also when what he says is no message at all.
 ///
 /// # Errors
 /// Those of the stream; a deadline that passes inside the first line is none: such a peer gets its answer on level 1.
@@ -116,7 +116,7 @@ fn level_of(line: &[u8]) -> Level {
         data.is_some_and(|data| data.is_ok_and(|data| data.hello.is_some()))
     };
     match &*first.kind {
-        "HELLO" => Level::Two,
+        "HELLO" | "ERROR" => Level::Two,
         "REGISTER_WORKER" if registers() => Level::Two,
         _ => Level::One,
     }
@@ -145,6 +145,7 @@ mod tests {
     fn who_introduces_himself_speaks_level_2() {
         assert_eq!(level(b"{\"type\":\"HELLO\",\"data\":{}}\n{\"type\":\"STATUS\"}\n"), Some(Level::Two));
         assert_eq!(level(b"\r\n{ \"data\":{}, \"type\":\"\\u0048ELLO\" }\r\n"), Some(Level::Two));
+        assert_eq!(level(b"{\"type\":\"ERROR\",\"data\":{}}\n"), Some(Level::Two));
         assert_eq!(
             level(b"{\"type\":\"REGISTER_WORKER\",\"data\":{\"cores\":2,\"hello\":{\"a\":1}}}\n"),
             Some(Level::Two)

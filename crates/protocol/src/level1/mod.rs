@@ -5,7 +5,7 @@
 //!   found again.
 //! - [`LineWriter`] makes one line, to be sent in one write.
 //! - [`Body`] is what a line says.
-//! - [`introduction`] tells whether whoever has connected speaks this level or level 2.
+//! - [`introduction()`] tells whether whoever has connected speaks this level or level 2.
 //!
 //! Original nodes are particular about what they read: all five fields of the envelope, `timestamp` an integer, nothing
 //! but ASCII, no blank lines. [`LineWriter`] writes nothing else.
@@ -39,7 +39,8 @@ pub struct Line {
     /// Whether a space follows the first colon: the original's Python nodes write so, its Java nodes do not.
     pub spaced: bool,
     fields: BTreeMap<&'static str, Scalar>,
-    list: Option<(&'static str, Vec<f64>)>,
+    /// The list of numbers, or why there was no memory for it.
+    list: Option<(&'static str, Result<Vec<f64>, WireError>)>,
 }
 
 /// The value of a field that is not a list.
@@ -152,8 +153,8 @@ pub struct SegmentData {
     pub end: u64,
     /// "int" or "double".
     pub data_type: String,
-    /// Its elements.
-    pub values: Vec<f64>,
+    /// Its elements; or why there was no memory for them, so that a worker can say of which segment it has none.
+    pub values: Result<Vec<f64>, WireError>,
     /// Whether it is the one that computes.
     pub is_primary: bool,
 }
@@ -191,7 +192,7 @@ impl Line {
                 data_type: self.text("dataType")?,
                 // A replica is one whatever is said: so have the original's workers it.
                 is_primary: self.kind == "DISTRIBUTE_ARRAY" && self.flag("isPrimary").unwrap_or(true),
-                values: self.numbers("data")?,
+                values: self.list("data")?,
             }),
             "PROCESS_SEGMENT" => {
                 Body::ProcessSegment { array_id: self.text("arrayId")?, operation: self.text("operation")? }
@@ -270,6 +271,11 @@ impl Line {
     }
 
     fn numbers(&mut self, field: &str) -> Result<Vec<f64>, WireError> {
+        self.list(field)?
+    }
+
+    /// The list of that name, or why there was no memory for it.
+    fn list(&mut self, field: &str) -> Result<Result<Vec<f64>, WireError>, WireError> {
         match self.list.take() {
             Some((name, values)) if name == field => Ok(values),
             other => {

@@ -46,13 +46,15 @@ impl<R: ReadDeadline> LineReader<R> {
         grant: &mut dyn FnMut(u64) -> Result<(), WireError>,
     ) -> io::Result<Option<Incoming>> {
         match self.line(first_byte_by, grant) {
-            Ok(line) => Ok(line.map(Incoming::Line)),
+            Ok(line) => Ok(line.map(Line::into_incoming)),
             Err(Stop::Io(e)) => Err(e),
             Err(Stop::TooLong(error)) => Ok(Some(Incoming::TooLong(error))),
-            Err(Stop::Wrong(error)) => match self.source.skip_line() {
+            Err(Stop::Wrong(error) | Stop::NoRoom(error)) => match self.source.skip_line() {
                 Ok(()) => Ok(Some(Incoming::Refused(error))),
                 Err(Stop::Io(e)) => Err(e),
-                Err(Stop::TooLong(too_long) | Stop::Wrong(too_long)) => Ok(Some(Incoming::TooLong(too_long))),
+                Err(Stop::TooLong(error) | Stop::Wrong(error) | Stop::NoRoom(error)) => {
+                    Ok(Some(Incoming::TooLong(error)))
+                }
             },
         }
     }
@@ -104,7 +106,13 @@ impl<R: ReadDeadline> LineReader<R> {
             let first = self.source.peek_value()?;
             let known = |names: &[&'static str]| names.iter().copied().find(|name| *name == key);
             match (first, known(LISTS), known(FIELDS)) {
-                (b'[', Some(name), _) => line.list = Some((name, self.source.numbers(name, grant)?)),
+                (b'[', Some(name), _) => {
+                    let list = match self.source.numbers(name, grant) {
+                        Err(Stop::NoRoom(error)) => Err(error),
+                        list => Ok(list?),
+                    };
+                    line.list = Some((name, list));
+                }
                 (b'[' | b'{', ..) | (_, _, None) => self.source.skip_value()?,
                 (_, _, Some(name)) => {
                     let value = self.source.scalar(name)?;
@@ -114,5 +122,18 @@ impl<R: ReadDeadline> LineReader<R> {
             more = self.source.another(b'}')?;
         }
         Ok(())
+    }
+}
+
+impl Line {
+    /// A line whose list there was no memory for is refused, unless it gives a segment: whoever gets one has to know
+    /// which one he does not have.
+    fn into_incoming(self) -> Incoming {
+        match self.list {
+            Some((_, Err(error))) if !matches!(self.kind.as_str(), "DISTRIBUTE_ARRAY" | "REPLICATE_DATA") => {
+                Incoming::Refused(error)
+            }
+            _ => Incoming::Line(self),
+        }
     }
 }

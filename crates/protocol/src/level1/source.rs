@@ -26,6 +26,8 @@ pub(super) enum Stop {
     Io(io::Error),
     /// The line is wrong here; the next one can be found.
     Wrong(WireError),
+    /// There is no memory for a list, which has been passed over; the line can be read on.
+    NoRoom(WireError),
     /// The line is longer than lines may be: its end is not looked for.
     TooLong(WireError),
 }
@@ -264,7 +266,11 @@ impl<R: ReadDeadline> Source<R> {
 
     /// Passes over a value of any kind. What is in it is not looked at, only where it ends.
     pub(super) fn skip_value(&mut self) -> Result<(), Stop> {
-        let mut depth = 0_usize;
+        self.skip_from(0)
+    }
+
+    /// Passes over a value, or over the rest of one that has been entered `depth` deep.
+    fn skip_from(&mut self, mut depth: usize) -> Result<(), Stop> {
         loop {
             match self.peek_value()? {
                 b'"' => self.skip_string()?,
@@ -312,7 +318,8 @@ impl<R: ReadDeadline> Source<R> {
         }
     }
 
-    /// A list of numbers. `grant` is asked before the memory for so many bytes is taken.
+    /// A list of numbers. `grant` is asked before the memory for so many bytes is taken; a list that is not granted is
+    /// passed over.
     pub(super) fn numbers(
         &mut self,
         name: &str,
@@ -325,7 +332,10 @@ impl<R: ReadDeadline> Source<R> {
         loop {
             if values.len() == values.capacity() {
                 let capacity = (2 * values.len()).max(LIST_CAPACITY_MIN);
-                grant((capacity * size_of::<f64>()) as u64).map_err(Stop::Wrong)?;
+                if let Err(error) = grant((capacity * size_of::<f64>()) as u64) {
+                    self.skip_from(1)?;
+                    return Err(Stop::NoRoom(error));
+                }
                 values.reserve_exact(capacity - values.len());
             }
             self.numbers_in_buffer(&mut values);

@@ -1,5 +1,6 @@
 //! What an agent takes and gives: events, effects, jobs and why it ends.
 
+use crate::original::{Heard, Reply};
 use crate::store::Segment;
 use array::{Buffer, DType, Operation};
 use protocol::message::client::Endpoint;
@@ -35,6 +36,18 @@ pub enum Event {
         link: u64,
         /// What.
         message: Message,
+    },
+    /// The master said something as the original's masters speak.
+    Heard {
+        /// On which connection.
+        link: u64,
+        /// What.
+        heard: Heard,
+    },
+    /// A [`Effect::Reply`] is written.
+    Written {
+        /// On which connection.
+        link: u64,
     },
     /// A connection has ended, or takes no more.
     LinkClosed {
@@ -77,6 +90,15 @@ pub enum Effect {
         link: u64,
         /// What.
         message: Message,
+    },
+    /// Write a reply to an original master; answered by `Written`.
+    Reply {
+        /// On which connection.
+        link: u64,
+        /// What.
+        reply: Reply,
+        /// Whether its line must be short: see [`Reply::to_line`].
+        short: bool,
     },
     /// Compute; answered by `Computed`.
     Compute(ComputeJob),

@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! Waiting -> Dialing -> Registering -> Registered
-//!    ^          |            |             |        failed, refused, silent, closed
-//!    +----------+------------+-------------+
+//!    ^          |            |    |        |        failed, refused, silent, closed
+//!    |          |            |    +-> Original      no answer: see `original_link.rs`
+//!    +----------+------------+-----+-------+
 //! ```
 //!
 //! After a failure the next address is tried at once; after a round through all of them comes a pause, 20 ms
@@ -39,12 +40,19 @@ const DIAL_GIVE_UP: Duration = Duration::from_secs(6);
 /// How long a worker that is asked to end waits until its duties are taken over.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long a master may say nothing that has not answered, when there are others to try: one of the original's has
+/// nothing to say until somebody stores an array, but it may be one of ours that hangs while another is in office.
+pub const QUIET_MAX: Duration = Duration::from_secs(10);
+
+/// Why there is no draining with a master of the original system.
+pub(super) const ORIGINALS_TAKE_NOTHING: &str = "an original master takes over no duties";
+
 /// Between two log lines about a master that can't be reached.
 pub const COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Where the link stands. `give_up` is when a wait ends in failure.
 #[derive(Debug)]
-enum State {
+pub(super) enum State {
     /// Until the next attempt.
     Waiting { until: Duration },
     /// The shell is connecting.
@@ -53,18 +61,22 @@ enum State {
     Registering { give_up: Duration, unreported: Vec<CopiesChanged> },
     /// A master has accepted this worker.
     Registered,
+    /// The master seems to be, or is, one of the original system. `give_up` is when it must have said something.
+    Original { give_up: Option<Duration> },
 }
 
 /// The link, and how to get a new one.
 #[derive(Debug)]
 pub(super) struct Link {
-    state: State,
+    pub(super) state: State,
     /// Name of the current connection or attempt; grows with each.
-    number: u64,
+    pub(super) number: u64,
     /// Which of the masters.
     address: usize,
     /// Attempts that failed in this round.
     failed: usize,
+    /// Whether a whole round has failed since the last registration.
+    pub(super) is_round_over: bool,
     /// The next pause, before jitter.
     backoff: Duration,
     seed: u64,
@@ -81,6 +93,7 @@ impl Link {
             number: 0,
             address: 0,
             failed: 0,
+            is_round_over: false,
             backoff: BACKOFF_MIN,
             seed,
             pauses: 0,
@@ -97,12 +110,30 @@ impl Link {
         match self.state {
             State::Waiting { until } => Some(until),
             State::Dialing { give_up } | State::Registering { give_up, .. } => Some(give_up),
+            State::Original { give_up } => give_up,
             State::Registered => None,
         }
     }
 
+    /// Takes note that a master has use for this worker: the next failure is the first again.
+    pub(super) fn succeed(&mut self) {
+        self.backoff = BACKOFF_MIN;
+        self.failed = 0;
+        self.is_round_over = false;
+        self.complained = None;
+    }
+
+    /// Whether to log another failure: the first one, and then now and then.
+    pub(super) fn may_complain(&mut self, now: Duration) -> bool {
+        let may = self.complained.is_none_or(|last| now >= last + COMPLAINT_INTERVAL);
+        if may {
+            self.complained = Some(now);
+        }
+        may
+    }
+
     /// Whether `link` is the connection, or the attempt, that counts.
-    fn is_current(&self, link: u64) -> bool {
+    pub(super) fn is_current(&self, link: u64) -> bool {
         link == self.number && !matches!(self.state, State::Waiting { .. })
     }
 
@@ -129,10 +160,11 @@ impl Agent {
         match self.link.state {
             State::Waiting { until } if now >= until => self.dial(now),
             State::Dialing { give_up } if now >= give_up => self.fail(now, store, "no connection within 6 s"),
-            State::Registering { give_up, .. } if now >= give_up => {
-                let why = "it did not answer REGISTER_WORKER within 1 s; is it a darray master of level 2?";
-                self.fail(now, store, why);
+            State::Registering { give_up, .. } if now >= give_up => self.on_no_answer(now, store),
+            State::Original { give_up: Some(give_up) } if now >= give_up => {
+                self.fail(now, store, "it said nothing within 10 s, and there are other masters to try");
             }
+            State::Original { .. } => self.on_original_time(now, store),
             _ => {}
         }
     }
@@ -183,6 +215,9 @@ impl Agent {
         if let State::Registered = self.link.state {
             return self.on_instruction(store, message);
         }
+        if let State::Original { .. } = self.link.state {
+            return self.fail(now, store, "it speaks level 2 and was only slow to say so; registering anew");
+        }
         match message.body {
             Body::Hello(hello) => match self.check_master(store, &hello) {
                 Ok(cluster) => self.on_accepted(cluster),
@@ -214,12 +249,10 @@ impl Agent {
     }
 
     fn on_accepted(&mut self, cluster: uuid::Uuid) {
-        let address = self.settings.masters[self.link.address].clone();
+        let address = self.master().to_string();
         info!("registered with the master at {address}, cluster {cluster}");
         self.cluster = Some(cluster);
-        self.link.backoff = BACKOFF_MIN;
-        self.link.failed = 0;
-        self.link.complained = None;
+        self.link.succeed();
         let before = std::mem::replace(&mut self.link.state, State::Registered);
         self.effects.push(Effect::StartHeartbeats(HeartbeatJob {
             address,
@@ -269,19 +302,25 @@ impl Agent {
     }
 
     /// Ends the link or the attempt, and sees when and where to try next.
-    fn fail(&mut self, now: Duration, store: &mut Store, why: &str) {
+    pub(super) fn fail(&mut self, now: Duration, store: &mut Store, why: &str) {
         self.complain(now, why);
         self.effects.push(Effect::CloseLink { link: self.link.number });
         let masters = self.settings.masters.len();
-        let was_registered = matches!(self.link.state, State::Registered);
-        if was_registered {
-            self.effects.push(Effect::StopHeartbeats);
-            self.forget_work(store);
-        } else {
+        let had_master = self.has_master();
+        match self.link.state {
+            State::Registered => {
+                self.effects.push(Effect::StopHeartbeats);
+                self.forget_work(store);
+            }
+            State::Original { .. } => self.original.end(store),
+            State::Waiting { .. } | State::Dialing { .. } | State::Registering { .. } => {}
+        }
+        if !had_master {
             self.link.address = (self.link.address + 1) % masters;
             self.link.failed += 1;
         }
-        let until = if was_registered || self.link.failed >= masters {
+        let until = if had_master || self.link.failed >= masters {
+            self.link.is_round_over |= !had_master;
             self.link.failed = 0;
             now + self.link.next_pause()
         } else {
@@ -292,12 +331,34 @@ impl Agent {
 
     /// Logs a failure, the first one and then now and then.
     fn complain(&mut self, now: Duration, why: &str) {
-        let address = &self.settings.masters[self.link.address];
-        if let State::Registered = self.link.state {
-            warn!("lost the master at {address}: {why}; the copies here stay; trying to reach it again");
-        } else if self.link.complained.is_none_or(|last| now >= last + COMPLAINT_INTERVAL) {
-            self.link.complained = Some(now);
-            warn!("no master at {address}: {why}; trying again");
+        match self.link.state {
+            State::Registered => {
+                let address = self.master();
+                warn!("lost the master at {address}: {why}; the copies here stay; trying to reach it again");
+            }
+            State::Original { .. } if self.has_master() => {
+                let address = self.master();
+                warn!("lost the original master at {address}: {why}; trying to reach it again");
+            }
+            _ => {
+                if self.link.may_complain(now) {
+                    warn!("no master at {}: {why}; trying again", self.master());
+                }
+            }
+        }
+    }
+
+    /// Where the current master is, or may be.
+    pub(super) fn master(&self) -> &str {
+        &self.settings.masters[self.link.address]
+    }
+
+    /// Whether a master has use for this worker.
+    fn has_master(&self) -> bool {
+        match self.link.state {
+            State::Registered => true,
+            State::Original { .. } => self.original.is_recognised(),
+            State::Waiting { .. } | State::Dialing { .. } | State::Registering { .. } => false,
         }
     }
 
@@ -313,7 +374,7 @@ impl Agent {
         match &mut self.link.state {
             State::Registering { unreported, .. } => unreported.push(changed),
             State::Registered => self.send(Message::new(changed)),
-            State::Waiting { .. } | State::Dialing { .. } => {}
+            State::Waiting { .. } | State::Dialing { .. } | State::Original { .. } => {}
         }
     }
 
@@ -327,10 +388,12 @@ impl Agent {
             State::Registered => self.send(Message::new(WorkerStatus { state: WorkerStage::Draining })),
             State::Registering { .. } => {} // told after the answer
             State::Waiting { .. } | State::Dialing { .. } => self.exit_undrained(store, "no master is connected"),
+            State::Original { .. } => self.exit_undrained(store, ORIGINALS_TAKE_NOTHING),
         }
     }
 
-    fn exit_undrained(&mut self, store: &Store, why: &'static str) {
-        self.exit(ExitReason::Undrained { copies: store.copies(), bytes: store.used(), why });
+    pub(super) fn exit_undrained(&mut self, store: &Store, why: &'static str) {
+        let (segments, bytes) = self.original.held();
+        self.exit(ExitReason::Undrained { copies: store.copies() + segments, bytes: store.used() + bytes, why });
     }
 }

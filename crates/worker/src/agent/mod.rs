@@ -3,7 +3,8 @@
 //! The shell (`server`) has the sockets, the threads and the clock. It feeds everything that happens into
 //! [`Agent::step`] and performs what comes out, in order. The agent owns
 //!
-//! - the link to the master (`link`): connecting, registering with the inventory, backing off, draining;
+//! - the link to the master (`link`): connecting, registering with the inventory, backing off, draining, and noticing
+//!   that a master is one of the original system, with whom [`Original`] goes on;
 //! - the work (`work`): computations and fetches wait here and are handed out a few at a time, so that
 //!   cancelling them is a matter of this thread alone;
 //! - obedience: each instruction passes the fence of epochs, and each is answered exactly once, or thrown
@@ -18,14 +19,16 @@
 mod event;
 mod instruct;
 mod link;
+mod original_link;
 #[cfg(test)]
 mod tests;
 mod work;
 
 pub use event::{ComputeFailure, ComputeJob, Computed, Effect, Event, ExitReason, FetchJob, Fetched, HeartbeatJob};
-pub use link::{BACKOFF_MAX, BACKOFF_MIN, COMPLAINT_INTERVAL, DIAL_TIMEOUT, DRAIN_TIMEOUT};
+pub use link::{BACKOFF_MAX, BACKOFF_MIN, COMPLAINT_INTERVAL, DIAL_TIMEOUT, DRAIN_TIMEOUT, QUIET_MAX};
 
 use crate::Serving;
+use crate::original::Original;
 use crate::store::Store;
 use link::Link;
 use log::{info, warn};
@@ -72,6 +75,8 @@ pub struct Agent {
     link: Link,
     results: Jobs<ResultTask>,
     fetches: Jobs<FetchTask>,
+    /// What is held and done for a master of the original system.
+    original: Original,
     /// Until when somebody who wants this worker to end will wait.
     drain_until: Option<Duration>,
     exited: bool,
@@ -91,6 +96,7 @@ impl Agent {
             link: Link::new(settings.seed),
             results: Jobs::new(settings.compute_slots),
             fetches: Jobs::new(settings.fetch_slots),
+            original: Original::new(settings.compute_slots),
             drain_until: None,
             exited: false,
             effects: Vec::new(),
@@ -111,9 +117,15 @@ impl Agent {
                 self.on_link_ended(now, store, link, &why)
             }
             Event::Received { link, message } => self.on_received(now, store, link, message),
+            Event::Heard { link, heard } => self.on_heard(now, store, link, heard),
+            Event::Written { link } => self.on_written(now, store, link),
             Event::Stored(record) => self.tell_copies_changed([record], []),
             Event::Broken(copy) => self.tell_copies_changed([], [copy]),
-            Event::Computed(ended) => self.on_computed(store, ended),
+            Event::Computed(ended) => {
+                let (original, own) = ended.into_iter().partition(Original::has_given);
+                self.on_computed(store, own);
+                self.on_original_computed(now, store, original);
+            }
             Event::Fetched(ended) => self.on_fetched(store, ended),
             Event::Drain => self.on_drain(now, store),
         }
@@ -127,7 +139,7 @@ impl Agent {
 
     /// When to call [`Agent::step`] with [`Event::Tick`], if nothing else happens before.
     pub fn next_deadline(&self) -> Option<Duration> {
-        [self.link.deadline(), self.drain_until].into_iter().flatten().min()
+        [self.link.deadline(), self.original.next_deadline(), self.drain_until].into_iter().flatten().min()
     }
 
     /// The sign of life to give now.

@@ -1,9 +1,11 @@
 //! The agent's stories. Each event is followed by what the agent does about it, one short line per effect.
 
 use super::*;
+use crate::original::{Content, Heard, Instruction, SegmentGiven};
 use crate::store::Segment;
 use array::checksum::crc32c;
 use array::{Buffer, DType};
+use protocol::limits::HELLO_TIMEOUT;
 use protocol::message::client::Endpoint;
 use protocol::message::{Hello, Ping, Role};
 use protocol::{CopyId, CopyRecord, Epoch, SegmentIndex, VersionId};
@@ -69,6 +71,7 @@ impl Desk {
             Effect::OpenLink { link, address } => format!("open {link} {address}"),
             Effect::CloseLink { link } => format!("close {link}"),
             Effect::Send { link, message } => format!("{link}< {}", describe(&message)),
+            Effect::Reply { link, reply, .. } => format!("{link}< {reply:?}"),
             Effect::Compute(job) => {
                 let line = format!("compute {} of {}", job.operation, job.source.record().id());
                 self.computing.push(job);
@@ -277,14 +280,173 @@ fn several_masters_are_tried_at_once_before_the_pause() {
 }
 
 #[test]
-fn a_master_that_does_not_answer_is_given_up_after_a_second() {
-    let mut desk = Desk::new(settings());
+fn who_has_data_gives_a_master_up_that_does_not_answer_within_a_second() {
+    let mut desk = Desk::registered(settings());
+    desk.step(closed(1));
+    desk.wait();
+    desk.step(opened(2));
+    let (waited, done) = desk.wait();
+    assert_eq!((waited, done), (Duration::from_secs(1), vec!["close 2".to_string()]));
+    assert_eq!(desk.step(hello(2, CLUSTER)), [""; 0], "too late");
+    assert!(!desk.agent.is_registered());
+}
+
+// ---- masters of the original system
+
+/// A worker whose master has not answered its registration within the time of rule S2.
+fn unanswered(settings: Settings) -> Desk {
+    let mut desk = Desk::new(settings);
     desk.step(Event::Tick);
     desk.step(opened(1));
     let (waited, done) = desk.wait();
-    assert_eq!((waited, done), (Duration::from_secs(1), vec!["close 1".to_string()]));
-    assert_eq!(desk.step(hello(1, CLUSTER)), [""; 0], "too late");
-    assert!(!desk.agent.is_registered());
+    assert_eq!((waited, done), (HELLO_TIMEOUT, vec!["1< Heartbeat".to_string()]));
+    desk
+}
+
+fn heard(link: u64, instruction: Instruction) -> Event {
+    Event::Heard { link, heard: Heard { spaced: false, instruction } }
+}
+
+fn process_all(array: &str) -> Instruction {
+    Instruction::Process { array: array.into(), operation: "example2".into() }
+}
+
+fn given(store: &mut Store, array: &str, values: &[i32]) -> Instruction {
+    let buffer = Buffer::from_slice(values);
+    let room = store.make_room(buffer.len() as u64).unwrap();
+    Instruction::Keep(SegmentGiven {
+        array: array.into(),
+        segment: 0,
+        start: 0,
+        end: values.len() as u64,
+        data_type: "int".into(),
+        is_primary: true,
+        content: Ok(Content { dtype: DType::Int32, buffer, room }),
+    })
+}
+
+#[test]
+fn a_silent_master_hears_heartbeats_of_level_1_on_the_same_connection_and_no_other_one() {
+    let mut desk = unanswered(settings());
+    assert_eq!(desk.agent.next_deadline(), None, "until the line is written");
+    assert_eq!(desk.step(Event::Written { link: 1 }), [""; 0]);
+    let (waited, done) = desk.wait();
+    assert_eq!((waited, done), (Duration::from_secs(3), vec!["1< Heartbeat".to_string()]));
+}
+
+#[test]
+fn a_master_of_level_2_that_was_slow_is_registered_with_anew() {
+    let mut desk = unanswered(settings());
+    assert_eq!(desk.step(hello(1, CLUSTER)), ["close 1"]);
+    assert_eq!(desk.wait().1, ["open 2 m:1"]);
+    assert_eq!(desk.step(opened(2)), ["2< register w1 fresh with 0 copies"]);
+    assert_eq!(desk.step(hello(2, CLUSTER)), ["beat m:1 w1 77"]);
+}
+
+#[test]
+fn a_line_of_an_original_master_is_followed_before_the_second_is_over() {
+    let mut desk = Desk::new(settings());
+    desk.step(Event::Tick);
+    desk.step(opened(1));
+    let given = given(&mut desk.store, "a", &[3, 4]);
+    assert_eq!(desk.step(heard(1, given)), [""; 0]);
+    let computing = desk.step(heard(1, process_all("a")));
+    assert_eq!(computing, ["compute example2 of v1/0"]);
+    assert_eq!(desk.compute(1), [""; 0], "nothing is written within a second of the registration");
+    let (waited, done) = desk.wait();
+    assert_eq!((waited, done), (HELLO_TIMEOUT, vec!["1< Heartbeat".to_string()]));
+    let result = desk.step(Event::Written { link: 1 });
+    assert!(result.len() == 1 && result[0].starts_with("1< Result"), "{result:?}");
+    desk.step(Event::Written { link: 1 });
+    assert_eq!(desk.step(closed(1)), ["close 1"]);
+    assert_eq!((desk.store.used(), desk.store.reserved()), (0, 0), "everything is forgotten");
+    let (pause, done) = desk.wait();
+    assert!(pause <= BACKOFF_MIN * 2, "{pause:?}");
+    assert_eq!(done, ["open 2 m:1"]);
+    assert_eq!(desk.step(opened(2)), ["2< register w1 fresh with 0 copies"], "level 2 is tried first again");
+}
+
+#[test]
+fn a_computation_that_outlives_its_original_master_gives_its_memory_back() {
+    let mut desk = unanswered(settings());
+    desk.step(Event::Written { link: 1 });
+    let given = given(&mut desk.store, "a", &[3, 4]);
+    desk.step(heard(1, given));
+    desk.step(heard(1, process_all("a")));
+    desk.step(closed(1));
+    assert_eq!(desk.store.reserved(), 16, "source and result are in use");
+    assert_eq!(desk.compute(1), [""; 0]);
+    assert_eq!(desk.store.reserved(), 0);
+    let late = self::given(&mut desk.store, "a", &[3, 4]);
+    assert_eq!(desk.step(heard(1, late)), [""; 0], "of a connection that has ended");
+    assert_eq!(desk.store.reserved(), 0);
+}
+
+#[test]
+fn who_has_data_of_a_cluster_does_not_serve_an_original_master() {
+    let mut desk = Desk::registered(settings());
+    desk.hold(0, &[1, 2, 3]);
+    desk.step(closed(1));
+    desk.wait();
+    desk.step(opened(2));
+    let other = given(&mut desk.store, "a", &[3, 4]);
+    assert_eq!(desk.step(heard(2, other)), ["close 2"]);
+    assert_eq!((desk.store.copies(), desk.store.reserved()), (1, 0));
+}
+
+#[test]
+fn what_no_original_master_says_ends_a_registration() {
+    let mut desk = Desk::new(settings());
+    desk.step(Event::Tick);
+    desk.step(opened(1));
+    assert_eq!(desk.step(heard(1, Instruction::Ignored("PING".into()))), ["close 1"]);
+}
+
+#[test]
+fn of_several_masters_a_silent_one_waits_until_all_were_asked_and_not_for_ever() {
+    let masters = ["m:1", "m:2"].map(String::from).to_vec();
+    let mut desk = Desk::new(Settings { masters, ..settings() });
+    desk.step(Event::Tick);
+    desk.step(opened(1));
+    assert_eq!(desk.wait(), (HELLO_TIMEOUT, vec!["close 1".to_string()]));
+    assert_eq!(desk.wait().1, ["open 2 m:2"]);
+    assert_eq!(desk.step(failed(2)), ["close 2"]);
+    assert_eq!(desk.wait().1, ["open 3 m:1"]);
+    desk.step(opened(3));
+    assert_eq!(desk.wait().1, ["3< Heartbeat"]);
+    let silent = desk.now + QUIET_MAX;
+    let mut done = Vec::new();
+    while desk.now < silent {
+        desk.step(Event::Written { link: 3 });
+        done = desk.wait().1;
+    }
+    assert_eq!(done, ["close 3"]);
+    assert_eq!(desk.wait().1, ["open 4 m:2"]);
+}
+
+#[test]
+fn an_original_master_takes_over_nothing_so_draining_ends_at_once() {
+    let mut desk = unanswered(settings());
+    desk.step(Event::Written { link: 1 });
+    let given = given(&mut desk.store, "a", &[3, 4]);
+    desk.step(heard(1, given));
+    let done = desk.step(Event::Drain);
+    assert!(
+        done[0].starts_with("exit 3: ended undrained (an original master takes over no duties): 1 copies, 8 B"),
+        "{done:?}"
+    );
+
+    let mut desk = Desk::new(settings());
+    desk.step(Event::Tick);
+    desk.step(opened(1));
+    desk.step(Event::Drain);
+    assert!(desk.wait().1[0].starts_with("exit 0: "), "asked to end before the second was over");
+}
+
+#[test]
+fn an_original_master_can_end_the_process() {
+    let mut desk = unanswered(settings());
+    assert_eq!(desk.step(heard(1, Instruction::Shutdown)), ["exit 0: the master shut the cluster down"]);
 }
 
 #[test]

@@ -31,6 +31,8 @@ lab() {
     began=${EPOCHREALTIME/./}
     work=$(mktemp -d "${TMPDIR:-/tmp}/darray-$me-XXXXXX")
     trap lab_end EXIT
+    set -o errtrace
+    trap 'echo "$me: ${BASH_SOURCE[0]##*/}:$LINENO: $BASH_COMMAND: exit code $?" >&2' ERR
     # Everything here is in its own process group, so that Ctrl-C reaches this script alone.
     trap 'exit 130' INT
     trap 'exit 143' TERM

@@ -32,7 +32,7 @@ lab() {
     work=$(mktemp -d "${TMPDIR:-/tmp}/darray-$me-XXXXXX")
     trap lab_end EXIT
     set -o errtrace
-    trap 'echo "$me: ${BASH_SOURCE[0]##*/}:$LINENO: $BASH_COMMAND: exit code $?" >&2' ERR
+    trap 'echo "$me: ${BASH_SOURCE[0]##*/}:$LINENO: $BASH_COMMAND: exit code $?" >&"$stderr"' ERR
     # Everything here is in its own process group, so that Ctrl-C reaches this script alone.
     trap 'exit 130' INT
     trap 'exit 143' TERM
@@ -54,13 +54,14 @@ lab_end() {
         kill -9 -- "-${pids[$name]}" 2>/dev/null || true
     done
     wait 2>/dev/null || true
-    if ((status != 0 && status < 128)) && [[ -n $work ]]; then
+    if ((status != 0 && status < 128)); then
+        status=1 # whatever the code of the command that failed
         {
             echo "$me: FAILED"
             for name in "$work"/master.log "$work"/*.err; do
                 [[ -s $name ]] && echo "--- the end of $(basename "$name")" && tail -n 20 "$name"
             done
-        } >&2 || true
+        } >&"$stderr" || true
     fi
     [[ -z $work ]] || rm -rf "$work"
     exit "$status"
@@ -86,7 +87,7 @@ spawn() {
     shift
     rm -f "$work/$name.out"
     set -m
-    "$@" >"$work/$name.out" 2>>"$work/$name.log" </dev/null &
+    "$@" >"$work/$name.out" 2>>"$work/$name.log" </dev/null {stderr}>&- &
     pids[$name]=$!
     set +m
 }

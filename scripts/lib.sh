@@ -3,9 +3,11 @@
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 me=$(basename "$0")
+# Where a failure is told, wherever standard error goes at that moment.
+exec {stderr}>&2
 
 fail() {
-    echo "$me: $*" >&2
+    echo "$me: $*" >&"$stderr"
     exit 1
 }
 

@@ -58,7 +58,7 @@ lab_end() {
         status=1 # whatever the code of the command that failed
         {
             echo "$me: FAILED"
-            for name in "$work"/master.log "$work"/*.err; do
+            for name in "$work"/*master.log; do
                 [[ -s $name ]] && echo "--- the end of $(basename "$name")" && tail -n 20 "$name"
             done
         } >&"$stderr" || true
@@ -94,14 +94,13 @@ spawn() {
 
 # A master with these flags; its address is in DARRAY_MASTER, host and port.
 start_master() {
-    serve_master "$bin/master" --listen "${DARRAY_MASTER:-127.0.0.1:0}" "$@"
-}
-
-# The same with any program that says `listening HOST:PORT`.
-serve_master() {
-    spawn master "$@"
+    spawn master "$bin/master" --listen "${DARRAY_MASTER:-127.0.0.1:0}" "$@"
     DARRAY_MASTER=$(listening "$work/master.out" "${pids[master]}" "$work/master.log")
     export DARRAY_MASTER
+    use_address
+}
+
+use_address() {
     # shellcheck disable=SC2034 # for the scripts
     host=${DARRAY_MASTER%:*} port=${DARRAY_MASTER##*:}
 }

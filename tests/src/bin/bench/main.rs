@@ -6,16 +6,21 @@ mod times;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let mut words = std::env::args().skip(1);
-    let done = match words.next().as_deref() {
-        Some("scaling") => scaling::run(&words.collect::<Vec<_>>()),
-        other => Err(format!("what is to be measured? there is scaling, and not {}", other.unwrap_or("nothing"))),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(why) => {
+    // The harness panics when a cluster cannot be had, and has said why.
+    match std::panic::catch_unwind(run) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(why)) => {
             eprintln!("bench: {why}");
             ExitCode::FAILURE
         }
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn run() -> Result<(), String> {
+    let mut words = std::env::args().skip(1);
+    match words.next().as_deref() {
+        Some("scaling") => scaling::run(&words.collect::<Vec<_>>()),
+        other => Err(format!("what is to be measured? there is scaling, and not {}", other.unwrap_or("nothing"))),
     }
 }

@@ -24,7 +24,7 @@ needs() {
 
 # Builds what is missing or old; the output is the programs' directory.
 programs() {
-    command -v cargo >/dev/null || fail "cargo is missing; install the Rust toolchain, see https://rustup.rs"
+    "$root/scripts/setup" build >&2
     (cd "$root" && cargo build --quiet --release --workspace --bins) >&2 || fail "the programs cannot be built"
     (cd "$root" && cd "${CARGO_TARGET_DIR:-target}/release" && pwd)
 }

@@ -39,7 +39,7 @@ pub struct Line {
     /// Whether a space follows the first colon: the original's Python nodes write so, its Java nodes do not.
     pub spaced: bool,
     fields: BTreeMap<&'static str, Scalar>,
-    list: Option<(&'static str, Vec<f64>)>,
+    lists: BTreeMap<&'static str, Vec<f64>>,
 }
 
 /// The value of a field that is not a list.
@@ -263,13 +263,7 @@ impl Line {
     }
 
     fn numbers(&mut self, field: &str) -> Result<Vec<f64>, WireError> {
-        match self.list.take() {
-            Some((name, values)) if name == field => Ok(values),
-            other => {
-                self.list = other;
-                Err(self.wrong(field, "a list of numbers"))
-            }
-        }
+        self.lists.remove(field).ok_or_else(|| self.wrong(field, "a list of numbers"))
     }
 }
 

@@ -81,11 +81,11 @@ impl<R: ReadDeadline> LineReader<R> {
             }
             more = self.source.another(b'}')?;
         }
-        self.source.end_line()?;
-        match line.kind.is_empty() {
-            true => Err(malformed("the message has no \"type\"")),
-            false => Ok(Some(line)),
+        if line.kind.is_empty() {
+            return Err(malformed("the message has no \"type\"")); // before its newline, which is where it is left
         }
+        self.source.end_line()?;
+        Ok(Some(line))
     }
 
     fn envelope_field(&mut self, name: &str) -> Result<String, Stop> {
@@ -104,7 +104,13 @@ impl<R: ReadDeadline> LineReader<R> {
             let first = self.source.peek_value()?;
             let known = |names: &[&'static str]| names.iter().copied().find(|name| *name == key);
             match (first, known(LISTS), known(FIELDS)) {
-                (b'[', Some(name), _) => line.list = Some((name, self.source.numbers(name, grant)?)),
+                (b'[', Some(name), _) => {
+                    // What it replaces is there until it is read.
+                    let others =
+                        line.lists.values().map(|list| (list.capacity() * size_of::<f64>()) as u64).sum::<u64>();
+                    let list = self.source.numbers(name, &mut |bytes| grant(others + bytes))?;
+                    line.lists.insert(name, list);
+                }
                 (b'[' | b'{', ..) | (_, _, None) => self.source.skip_value()?,
                 (_, _, Some(name)) => {
                     let value = self.source.scalar(name)?;

@@ -306,9 +306,7 @@ fn a_get_waits_for_the_newest_operation_accepted_before_it() {
 
 #[test]
 fn memory_of_the_master_is_a_limit_for_level_1_alone() {
-    let mut setup = Setup::new().workers(2);
-    setup = setup.master_options(&["--memory", "4M"]);
-    let cluster = setup.start();
+    let cluster = Setup::new().workers(2).master_flags("--memory 4M").start();
     let values = Numbers::new(1).doubles(1_000_000);
     cluster.connect().create("big", &values).unwrap(); // 8 MB that never see the master
     let client = cluster.original_client();

@@ -8,7 +8,7 @@ use protocol::level1::{self, Body, ELEMENT_BYTES_MAX, LineWriter, to_int32};
 use protocol::limits::REQUEST_TIMEOUT_DEFAULT;
 use protocol::message::client::Source;
 use protocol::{ErrorCode, WireError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use worker::store::Account;
 
 /// Arrays of which the newest operation is remembered. Of others a GET_RESULT gives the newest result there is.
@@ -25,15 +25,16 @@ impl Gateway {
     pub(crate) fn handle(&self, peer: &str, request: Body, account: &Account) -> Vec<u8> {
         let (array_id, answered) = match request {
             Body::CreateArray { array_id, data_type, values } => {
-                let created = self.create(peer, &array_id, &data_type, &values, account);
+                let created =
+                    checked(&array_id).and_then(|()| self.create(peer, &array_id, &data_type, &values, account));
                 (array_id, created)
             }
             Body::ApplyOperation { array_id, operation } => {
-                let accepted = self.apply(peer, &array_id, &operation);
+                let accepted = checked(&array_id).and_then(|()| self.apply(peer, &array_id, &operation));
                 (array_id, accepted)
             }
             Body::GetResult { array_id } => {
-                let result = self.result(peer, &array_id, account);
+                let result = checked(&array_id).and_then(|()| self.result(peer, &array_id, account));
                 (array_id, result)
             }
             _ => unreachable!("only requests come here"),
@@ -83,7 +84,8 @@ impl Gateway {
     fn result(&self, peer: &str, array_id: &str, account: &Account) -> Result<Vec<u8>, WireError> {
         let cluster = self.cluster()?;
         let array = cluster.describe(array_id, true).map_err(into_wire)?;
-        let cluster = cluster.with_timeout(timeout(element_count(&array) * array.dtype.size() as u64));
+        let time = timeout(element_count(&array) * array.dtype.size() as u64);
+        let (cluster, until) = (cluster.with_timeout(time), Instant::now() + time);
         let operation = self.operations.lock().expect("nobody panics while he has it").get(array_id).copied();
         if let Some(operation) = operation {
             match cluster.wait_operation(operation) {
@@ -93,31 +95,69 @@ impl Gateway {
                 Err(error) => return Err(into_wire(error)),
             }
         }
+        loop {
+            match self.newest_result(&cluster, peer, array_id, account) {
+                // A newer one has taken its place while it was read.
+                Err(Unread::Replaced(_)) if !is_handle(array_id) && Instant::now() < until => {}
+                Err(Unread::Replaced(error) | Unread::Refused(error)) => return Err(error),
+                Ok(line) => return Ok(line),
+            }
+        }
+    }
+
+    fn newest_result(
+        &self,
+        cluster: &Cluster,
+        peer: &str,
+        array_id: &str,
+        account: &Account,
+    ) -> Result<Vec<u8>, Unread> {
         let layout = cluster.describe(array_id, false).map_err(into_wire)?;
         if layout.source == Source::Array && !is_handle(array_id) {
             let why = format!("no operation has been applied to '{array_id}'; send APPLY_OPERATION first");
-            return Err(WireError::new(ErrorCode::UnknownVersion, why));
+            return Err(WireError::new(ErrorCode::UnknownVersion, why).into());
         }
         if level1::data_type(layout.dtype).is_none() {
             let why = format!("'{array_id}' is {}; level 1 has int32 and float64 only", layout.dtype);
-            return Err(WireError::new(ErrorCode::TypeMismatch, why));
+            return Err(WireError::new(ErrorCode::TypeMismatch, why).into());
         }
         account.try_set(element_count(&layout) * (layout.dtype.size() as u64 + ELEMENT_BYTES_MAX))?;
         let line = LineWriter::new("OPERATION_COMPLETE", "master", peer).text("status", "complete");
         let line = line.text("arrayId", array_id);
         Ok(match layout.dtype {
-            DType::Int32 => line.ints("result", &read(&cluster, &layout)?).finish(),
-            _ => line.doubles("result", &read(&cluster, &layout)?).finish(),
+            DType::Int32 => line.ints("result", &read(cluster, &layout)?).finish(),
+            _ => line.doubles("result", &read(cluster, &layout)?).finish(),
         })
     }
 }
 
+/// Whether a name can be one. An array of a name that cannot be is not only unknown.
+fn checked(array_id: &str) -> Result<(), WireError> {
+    protocol::name::check("array", array_id)
+}
+
+/// Why a result could not be read.
+enum Unread {
+    /// Its version is gone.
+    Replaced(WireError),
+    Refused(WireError),
+}
+
+impl From<WireError> for Unread {
+    fn from(error: WireError) -> Unread {
+        Unread::Refused(error)
+    }
+}
+
 /// All elements of a version.
-fn read<T: Element>(cluster: &Cluster, layout: &Layout) -> Result<Vec<T>, WireError> {
+fn read<T: Element>(cluster: &Cluster, layout: &Layout) -> Result<Vec<T>, Unread> {
     let elements = element_count(layout);
     let mut values = vec![T::default(); elements as usize];
-    cluster.read_into(&layout.handle, 0..elements, &mut values).map_err(into_wire)?;
-    Ok(values)
+    match cluster.read_into(&layout.handle, 0..elements, &mut values).map_err(into_wire) {
+        Ok(_) => Ok(values),
+        Err(error) if error.code == ErrorCode::UnknownVersion => Err(Unread::Replaced(error)),
+        Err(error) => Err(Unread::Refused(error)),
+    }
 }
 
 fn element_count(layout: &Layout) -> u64 {

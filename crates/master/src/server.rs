@@ -104,7 +104,7 @@ impl Master {
     /// Takes up the log and begins to listen.
     pub fn bind(settings: Settings) -> Result<Master, Error> {
         let (log, catalog) = LogFile::open(&settings.data_dir).map_err(Error::Log)?;
-        let listener = listen(settings.listen).map_err(|e| Error::Listen(settings.listen, e))?;
+        let listener = net::listen(settings.listen).map_err(|e| Error::Listen(settings.listen, e))?;
         let address = listener.local_addr().map_err(|e| Error::Listen(settings.listen, e))?;
         Ok(Master { settings, address, listener, log, catalog, stop: bounded(1) })
     }
@@ -158,12 +158,6 @@ impl Master {
         };
         driver.run(&noticed, &committed, &dial_results, &self.stop.1)
     }
-}
-
-/// Listens at an address that a master which was just killed may have used.
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    // std sets SO_REUSEADDR on Unix, which is what a restart on the same port needs.
-    TcpListener::bind(address)
 }
 
 /// Where this process reaches itself when it listens at an address.

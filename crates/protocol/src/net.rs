@@ -1,10 +1,10 @@
 //! TCP connections the way all three programs need them: no Nagle, keepalive, and a deadline on every wait.
 
 use crate::frame::{FrameReader, FrameWriter, ReadDeadline, is_timeout};
-use crate::limits::{CONNECT_TIMEOUT, WRITE_TIMEOUT};
-use socket2::{SockRef, TcpKeepalive};
+use crate::limits::{CONNECT_TIMEOUT, CONNECTIONS_MAX, WRITE_TIMEOUT};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use std::io::{self, Read};
-use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
 /// The reading half of a connection.
@@ -92,6 +92,18 @@ pub fn prepare(stream: TcpStream) -> io::Result<DeadlineStream> {
     let keepalive = keepalive.with_interval(KEEPALIVE_INTERVAL).with_retries(KEEPALIVE_RETRIES);
     SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
     Ok(DeadlineStream { stream, deadline: None, timeout: None })
+}
+
+/// Listens at an address. As many connections may wait to be accepted as are served at all: with the 128 of the standard
+/// library a burst of them overflows the queue, and whoever connects next is ignored by the kernel for a second.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // Who was just killed may have used this port.
+    #[cfg(unix)]
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(CONNECTIONS_MAX as i32)?;
+    Ok(socket.into())
 }
 
 /// Opens a connection to `HOST:PORT`, trying each address of the host until `deadline`.

@@ -179,11 +179,11 @@ fn what_is_wrong_is_named() {
 #[test]
 fn after_a_wrong_line_the_next_one_is_read() {
     let good = r#"{"type":"HEARTBEAT","data":{}}"#;
-    let text = format!("nonsense {{\"\n\n\r\n{good}\r\n{{\"type\":\"X\",\"data\":[1,\n{good}");
+    let text = format!("nonsense {{\"\n\n\r\n{good}\r\n{{\"type\":\"X\",\"data\":[1,\n{good}\n{{}}\n{good}");
     for size in 1..50 {
         let found = read_all(text.as_bytes(), size);
         let kinds: Vec<bool> = found.iter().map(|incoming| matches!(incoming, Incoming::Line(_))).collect();
-        assert_eq!(kinds, [false, true, false, true], "{size}");
+        assert_eq!(kinds, [false, true, false, true, false, true], "{size}");
     }
 }
 
@@ -195,6 +195,22 @@ fn a_heartbeat_inside_a_long_line_costs_that_line_only() {
     let torn = format!("{}{heartbeat}{}{heartbeat}", &result[..200], &result[200..]);
     let found = read_all(torn.as_bytes(), 64);
     assert!(matches!(&found[..], [Incoming::Refused(_), Incoming::Refused(_), Incoming::Line(_)]), "{found:?}");
+}
+
+#[test]
+fn lists_that_mean_something_elsewhere_are_no_hindrance_and_are_paid_for() {
+    let line =
+        br#"{"type":"CREATE_ARRAY","data":{"result":[1],"values":[7,8],"arrayId":"a","data":[2],"dataType":"int"}}"#;
+    let mut asked = Vec::new();
+    let mut reader = LineReader::new(&line[..], LINE_BYTES_MAX);
+    let found = reader.read(None, &mut |bytes| {
+        asked.push(bytes);
+        Ok(())
+    });
+    let Ok(Some(Incoming::Line(line))) = found else { panic!("{found:?}") };
+    let expected = Body::CreateArray { array_id: "a".into(), data_type: "int".into(), values: vec![7.0, 8.0] };
+    assert_eq!(line.into_body().unwrap(), expected);
+    assert_eq!(asked, [8192, 2 * 8192, 3 * 8192], "all of them at once");
 }
 
 #[test]

@@ -16,6 +16,7 @@ pub mod level1;
 pub mod oracle;
 mod process;
 mod programs;
+pub mod raw;
 pub mod wait;
 
 pub use process::{Ran, run};
@@ -46,12 +47,12 @@ pub struct Setup {
     workers: usize,
     replication: u32,
     threads: usize,
-    master_options: Vec<String>,
+    master_flags: Vec<String>,
 }
 
 impl Default for Setup {
     fn default() -> Setup {
-        Setup { workers: 3, replication: 2, threads: 1, master_options: Vec::new() }
+        Setup { workers: 3, replication: 2, threads: 1, master_flags: Vec::new() }
     }
 }
 
@@ -79,9 +80,9 @@ impl Setup {
         self
     }
 
-    /// More options of the master.
-    pub fn master_options(mut self, options: &[&str]) -> Setup {
-        self.master_options = options.iter().map(|option| option.to_string()).collect();
+    /// More flags for the master, separated by spaces.
+    pub fn master_flags(mut self, flags: &str) -> Setup {
+        self.master_flags = flags.split_whitespace().map(str::to_string).collect();
         self
     }
 
@@ -162,7 +163,7 @@ impl Processes {
     pub fn start_master_on(&mut self, data_dir: &Path) {
         let mut command = Command::new(&self.programs.master);
         command.args(["--listen", &self.master_address, "--replication", &self.setup.replication.to_string()]);
-        command.arg("--data-dir").arg(data_dir).args(&self.setup.master_options);
+        command.arg("--data-dir").arg(data_dir).args(&self.setup.master_flags);
         let process = self.spawn("master", command);
         self.master_address = process.address.clone();
         self.processes.insert("master".to_string(), process);

@@ -13,7 +13,7 @@ use std::time::Duration;
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// What the head of a group does. It ends with the group.
-const HEAD: &str = r#"read -r word; test "$word" = keep || rm -rf -- "$1"; read -r word; kill -9 -$$"#;
+const HEAD: &str = r#"while read -r word; do keep=$word; done; test "$keep" = keep || rm -rf -- "$1"; kill -9 -$$"#;
 
 /// A process group whose head ends it when its standard input closes, however that happens, and removes its directory.
 #[derive(Debug)]

@@ -39,8 +39,8 @@ pub struct Line {
     /// Whether a space follows the first colon: the original's Python nodes write so, its Java nodes do not.
     pub spaced: bool,
     fields: BTreeMap<&'static str, Scalar>,
-    /// The list of numbers, or why there was no memory for it.
-    list: Option<(&'static str, Result<Vec<f64>, WireError>)>,
+    /// Each list of numbers, or why there was no memory for it.
+    lists: BTreeMap<&'static str, Result<Vec<f64>, WireError>>,
 }
 
 /// The value of a field that is not a list.
@@ -276,13 +276,7 @@ impl Line {
 
     /// The list of that name, or why there was no memory for it.
     fn list(&mut self, field: &str) -> Result<Result<Vec<f64>, WireError>, WireError> {
-        match self.list.take() {
-            Some((name, values)) if name == field => Ok(values),
-            other => {
-                self.list = other;
-                Err(self.wrong(field, "a list of numbers"))
-            }
-        }
+        self.lists.remove(field).ok_or_else(|| self.wrong(field, "a list of numbers"))
     }
 }
 

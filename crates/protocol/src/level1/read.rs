@@ -83,11 +83,11 @@ impl<R: ReadDeadline> LineReader<R> {
             }
             more = self.source.another(b'}')?;
         }
-        self.source.end_line()?;
-        match line.kind.is_empty() {
-            true => Err(malformed("the message has no \"type\"")),
-            false => Ok(Some(line)),
+        if line.kind.is_empty() {
+            return Err(malformed("the message has no \"type\"")); // before its newline, which is where it is left
         }
+        self.source.end_line()?;
+        Ok(Some(line))
     }
 
     fn envelope_field(&mut self, name: &str) -> Result<String, Stop> {
@@ -107,11 +107,14 @@ impl<R: ReadDeadline> LineReader<R> {
             let known = |names: &[&'static str]| names.iter().copied().find(|name| *name == key);
             match (first, known(LISTS), known(FIELDS)) {
                 (b'[', Some(name), _) => {
-                    let list = match self.source.numbers(name, grant) {
+                    // What it replaces is there until it is read.
+                    let lists = line.lists.values().flatten();
+                    let others = lists.map(|list| (list.capacity() * size_of::<f64>()) as u64).sum::<u64>();
+                    let list = match self.source.numbers(name, &mut |bytes| grant(others + bytes)) {
                         Err(Stop::NoRoom(error)) => Err(error),
                         list => Ok(list?),
                     };
-                    line.list = Some((name, list));
+                    line.lists.insert(name, list);
                 }
                 (b'[' | b'{', ..) | (_, _, None) => self.source.skip_value()?,
                 (_, _, Some(name)) => {
@@ -126,13 +129,12 @@ impl<R: ReadDeadline> LineReader<R> {
 }
 
 impl Line {
-    /// A line whose list there was no memory for is refused, unless it gives a segment: whoever gets one has to know
+    /// A line with a list that there was no memory for is refused, unless it gives a segment: whoever gets one has to know
     /// which one he does not have.
     fn into_incoming(self) -> Incoming {
-        match self.list {
-            Some((_, Err(error))) if !matches!(self.kind.as_str(), "DISTRIBUTE_ARRAY" | "REPLICATE_DATA") => {
-                Incoming::Refused(error)
-            }
+        let gives_segment = matches!(self.kind.as_str(), "DISTRIBUTE_ARRAY" | "REPLICATE_DATA");
+        match self.lists.values().find_map(|list| list.as_ref().err()) {
+            Some(error) if !gives_segment => Incoming::Refused(error.clone()),
             _ => Incoming::Line(self),
         }
     }

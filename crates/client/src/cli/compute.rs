@@ -45,9 +45,9 @@ fn begin(context: &Context, original: &Original, apply: &Apply) -> Result<(), Fa
     let Apply { name, operation, .. } = apply;
     original.apply(name, operation)?;
     let answer = object([("array_id", json!(name)), ("status", json!(OperationState::Processing))]);
-    context
-        .console
-        .answer(&answer, || format!("{name}: {operation} on '{name}' is processing; get {name} waits for its result\n"))
+    context.console.answer(&answer, || {
+        format!("{name}: {operation} on '{name}' is processing; `get {name}` waits for its result\n")
+    })
 }
 
 /// `operations wait`.

@@ -6,6 +6,7 @@ use super::progress;
 use crate::cancel::Cancel;
 use crate::cluster::{CONNECT_TIMEOUT, Cluster};
 use crate::error::Error;
+use crate::original::Original;
 use crate::original::find::Master;
 use std::cell::RefCell;
 use std::io::{self, Write};
@@ -35,9 +36,9 @@ impl Session {
         })
     }
 
-    /// Whether a master has been found.
-    pub fn is_connected(&self) -> bool {
-        !self.masters.borrow().is_empty()
+    /// Whether there is a cluster, whose master comes back when it is gone. Original ones have nothing to come back with.
+    pub fn has_cluster(&self) -> bool {
+        self.masters.borrow().iter().any(|(_, master)| matches!(master, Master::Cluster(_)))
     }
 
     fn known(&self, level: Level) -> Option<Master> {
@@ -51,11 +52,14 @@ impl Session {
 }
 
 fn connect(args: &Args) -> Result<Master, Failure> {
+    if args.level == Level::One && args.master.contains(',') {
+        return Err(Failure::Usage("level 1 is spoken with one master; give --master one address".to_string()));
+    }
     let builder = Cluster::builder().masters(&args.master).timeout(args.timeout);
     let connect = || -> Result<Master, Error> {
         match args.level {
             Level::Auto => builder.connect_any(),
-            Level::One => builder.connect_original().map(Master::Original),
+            Level::One => Ok(Master::Original(Original::new(&args.master))),
             Level::Two => builder.connect().map(Master::Cluster),
         }
     };

@@ -11,6 +11,7 @@ use crate::pace;
 use crossbeam_channel::{at, bounded, select};
 use protocol::level1::{Answer, Body, Incoming, LineReader};
 use protocol::net;
+use std::fmt;
 use std::io::{self, Write};
 use std::net::TcpStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -55,6 +56,17 @@ impl NoReply {
             }
             NoReply::Unreadable(what) => Error::Protocol { doing, what },
             NoReply::Io(e) => Error::Io { doing, source: Arc::new(e) },
+        }
+    }
+}
+
+impl fmt::Display for NoReply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NoReply::Unreachable(why) | NoReply::Unreadable(why) => f.write_str(why),
+            NoReply::Closed => f.write_str("it closed the connection without a reply"),
+            NoReply::Silence => f.write_str("it accepted the connection, but did not reply in time"),
+            NoReply::Io(e) => e.fmt(f),
         }
     }
 }

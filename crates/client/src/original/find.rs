@@ -54,27 +54,6 @@ impl Builder {
             }
         })
     }
-
-    /// Takes the master for one of level 1, and asks whether it is there. It says nothing of level 2.
-    ///
-    /// # Errors
-    /// [`Error::Unreachable`] when it does not answer in time, or when there is not exactly one master.
-    pub fn connect_original(self) -> Result<Original, Error> {
-        let doing = format!("connecting to {}", self.masters.join(", "));
-        let [address] = self.masters.as_slice() else {
-            let why = "level 1 is spoken with one master; give one address".to_string();
-            return Err(Error::Unreachable { doing, why });
-        };
-        let original = Original::new(address).with_timeout(self.connect_timeout.min(self.timeout));
-        match original.ask() {
-            Ok(_) => Ok(original.with_timeout(self.timeout)),
-            Err(NoReply::Silence) => {
-                let why = format!("{address}: it accepted the connection, but did not answer");
-                Err(Error::Unreachable { doing, why })
-            }
-            Err(none) => Err(none.into_error(&doing)),
-        }
-    }
 }
 
 /// What is known of a master that does not answer HELLO.

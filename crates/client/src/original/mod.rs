@@ -12,7 +12,7 @@ pub mod find;
 mod reply;
 
 use crate::cancel::Cancel;
-use crate::cluster::TIMEOUT_MAX;
+use crate::cluster::{CONNECT_TIMEOUT, TIMEOUT_MAX};
 use crate::error::Error;
 use array::DType;
 use exchange::{NoReply, exchange};
@@ -91,6 +91,20 @@ impl Original {
     /// What this process has stored there under a name. Others may have replaced it since.
     pub fn created(&self, name: &str) -> Option<Created> {
         self.memory().get(name).copied()
+    }
+
+    /// Asks whether it is there, no longer than the usual time to find a master.
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`] when it does not answer.
+    pub fn ping(&self) -> Result<(), Error> {
+        match self.with_timeout(self.timeout.min(CONNECT_TIMEOUT)).ask() {
+            Ok(_) => Ok(()),
+            Err(none) => {
+                let (doing, why) = (format!("connecting to {}", self.address), none.to_string());
+                Err(Error::Unreachable { doing, why })
+            }
+        }
     }
 
     /// Stores int32 values under a name, in place of what it stood for.

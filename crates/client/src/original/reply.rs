@@ -74,7 +74,7 @@ mod tests {
         let ours = Answer { code: Some(ErrorCode::NoWorkers), ..refusal };
         assert_eq!(code(ours.clone(), "complete"), Some(ErrorCode::NoWorkers));
         let error = expect("trying", ours, "complete", "a").unwrap_err();
-        assert_eq!((error.to_string().as_str(), error.is_retryable()), ("no", true));
+        assert_eq!((error.to_string().as_str(), error.is_retryable()), ("no (NoWorkers)", true));
     }
 
     #[test]

@@ -70,7 +70,7 @@ fn from_list(start: &Args) -> u8 {
         if let Err(failure) = result {
             worst = worst.max(failure.report(json));
             // Nobody listens, or nobody is there who could do any of the rest.
-            let alone = failure.is_unreachable() && !session.is_connected();
+            let alone = failure.is_unreachable() && !session.has_cluster();
             if failure.is_closed_pipe() || alone {
                 return worst;
             }
@@ -99,6 +99,7 @@ fn greeting(master: &Master, start: &Args) -> Result<String, Error> {
             format!("Connected to the master at {address}: {workers} workers, {arrays} arrays")
         }
         Master::Original(original) => {
+            original.ping()?;
             format!("Connected to the master at {} on level 1: there are create, apply and get", original.address())
         }
     })

@@ -35,7 +35,7 @@ pub(super) enum NoReply {
     Silence,
     /// What came is no reply.
     Unreadable(String),
-    /// This machine refused a thread.
+    /// This machine refused something; nothing was sent.
     Io(io::Error),
 }
 

@@ -51,9 +51,9 @@ struct Inner {
 /// How to connect; made by [`Cluster::builder`].
 #[derive(Clone, Debug)]
 pub struct Builder {
-    masters: Vec<String>,
-    timeout: Duration,
-    connect_timeout: Duration,
+    pub(crate) masters: Vec<String>,
+    pub(crate) timeout: Duration,
+    pub(crate) connect_timeout: Duration,
 }
 
 impl Builder {
@@ -81,18 +81,23 @@ impl Builder {
     /// # Errors
     /// [`Error::Unreachable`] when no master answers in time, [`Error::Refused`] when it does not speak our protocol.
     pub fn connect(self) -> Result<Cluster, Error> {
+        self.connect_until(&Cancel::default())
+    }
+
+    /// As [`Builder::connect`]; `cancel` ends it, and means nothing to the cluster.
+    pub(crate) fn connect_until(&self, cancel: &Cancel) -> Result<Cluster, Error> {
         if self.masters.is_empty() {
             let why = "no address was given; write HOST:PORT".to_string();
             return Err(Error::Unreachable { doing: "connecting".into(), why });
         }
         let doing = format!("connecting to {}", self.masters.join(", "));
-        let control = Control::start(self.masters, uuid::Uuid::now_v7())
+        let control = Control::start(self.masters.clone(), uuid::Uuid::now_v7())
             .map_err(|e| Error::Io { doing: doing.clone(), source: Arc::new(e) })?;
         let inner = Arc::new(Inner { control, pool: Pool::default() });
         let timeout = self.connect_timeout.min(self.timeout);
-        let cluster = Cluster { inner, timeout, cancel: Cancel::default() };
+        let cluster = Cluster { inner, timeout, cancel: cancel.clone() };
         cluster.call(&doing, Status {})?;
-        Ok(cluster.with_timeout(self.timeout))
+        Ok(cluster.with_timeout(self.timeout).with_cancel(&Cancel::default()))
     }
 }
 
@@ -416,7 +421,7 @@ impl Cluster {
 }
 
 /// The longest deadline, so that no sum of times overflows: about a year is for ever here.
-const TIMEOUT_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
+pub(crate) const TIMEOUT_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 
 impl std::fmt::Debug for Cluster {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -14,6 +14,7 @@
 //!   where, and where else when a worker fails).
 //! - Around them the shell: `connection` (the control connection: a thread that dials and reads, a timer), `transfer` and `lane`
 //!   (one thread per worker for the length of a call), `data` (connections to workers, and the pool they rest in).
+//! - [`Original`] is for masters of the original system, which speak level 1 only; [`Builder::connect_any`] finds out.
 //! - [`mod@format`] reads and writes `.npy`, CSV and JSON; `cli` is the command line, with the feature of that name.
 //!
 //! Deliberately absent: an async runtime, a cache of names or plans (the master alone says what a name means), and a
@@ -29,6 +30,7 @@ pub mod download;
 pub mod error;
 pub mod format;
 mod lane;
+pub mod original;
 pub mod pace;
 pub mod retry;
 mod transfer;
@@ -38,4 +40,6 @@ pub use cancel::Cancel;
 pub use cluster::{ApplyOptions, Builder, Cluster};
 pub use download::Layout;
 pub use error::Error;
+pub use original::Original;
+pub use original::find::Master;
 pub use transfer::Progress;

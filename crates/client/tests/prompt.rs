@@ -2,6 +2,7 @@
 
 mod fake;
 
+use fake::original::{FakeOriginal, Flavour, Way};
 use fake::{FakeMaster, Fault};
 use protocol::ErrorCode;
 use rustix::process::{Pid, Signal, kill_process};
@@ -125,7 +126,7 @@ fn mistakes_in_a_line_are_told_and_the_next_one_is_read() {
         ("--json", "there are options, but no command"),
         ("list --master h:1", "start another one: client --master h:1"),
         ("exit now", "unexpected argument 'now'"),
-        ("--level 1 list", "level 1 is not spoken yet"),
+        ("--level 1 list", "list needs level 2; leave --level 1 out"),
         ("create m", "standard input is where the commands come from"),
     ] {
         let ran = world.run(&format!("{mistake}\nlist\n"));
@@ -206,8 +207,6 @@ fn without_commands_nothing_happens() {
     }
     let output = world.client("").stdin(Stdio::null()).output().unwrap();
     assert_eq!((output.status.code(), output.stdout.len(), output.stderr.len()), (Some(0), 0, 0));
-    let output = run(world.client("--level 1"), "");
-    assert_eq!(output.code, 2, "{}", output.err);
     assert_eq!(world.asked("HELLO"), 0);
 }
 
@@ -443,6 +442,26 @@ fn questions_are_asked() {
     terminal.press(CTRL_C).at_prompt(CTRL_D);
     assert_eq!(terminal.code(), 0);
     assert_eq!(world.asked("CREATE_ARRAY"), 2);
+}
+
+#[test]
+fn there_is_a_prompt_on_level_1_too() {
+    let (master, state) = (FakeOriginal::start(Flavour::Java), state());
+    let mut terminal = Terminal::start(client(&master.address.to_string(), ""), &state);
+    terminal.wait_for(&format!("the master at {} speaks level 1 only", master.address));
+    terminal.wait_for(&format!("Connected to the master at {} on level 1", master.address));
+    terminal.enter("create-int prices 3 --seed 1").wait_for("prices: 3 elements of int32");
+    terminal.enter("apply prices double").wait_for("is processing");
+    // What this client has stored is all that Tab can know.
+    terminal.at_prompt("get pri\t").wait_for("prices ").press(ENTER).wait_for("prices, a result: 3 elements of int32");
+    terminal.enter("list").wait_for("error: list needs level 2");
+    master.next(Way::Silent);
+    let before = master.asked("GET_RESULT");
+    terminal.enter("get prices");
+    until("the command runs", || master.asked("GET_RESULT") > before);
+    interrupt(&terminal.child);
+    terminal.wait_for("interrupted\r\n").at_prompt(CTRL_D);
+    assert_eq!(terminal.code(), 0);
 }
 
 #[test]

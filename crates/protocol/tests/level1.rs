@@ -105,10 +105,13 @@ fn every_type_is_understood() {
     let complete = answer(r#"{"type":"OPERATION_COMPLETE","data":{"result":[3.0,"NaN"],"status":"complete"}}"#);
     assert!(complete.values.is_some_and(|values| values[0] == 3.0 && values[1].is_nan()));
     let error = answer(r#"{"type":"OPERATION_COMPLETE","data":{"result":"no","status":"error","arrayId":"a"}}"#);
-    assert_eq!(
-        error,
-        Answer { status: "error".into(), array_id: Some("a".into()), values: None, text: Some("no".into()) }
-    );
+    let expected =
+        Answer { status: "error".into(), array_id: Some("a".into()), text: Some("no".into()), ..Answer::default() };
+    assert_eq!(error, expected);
+    for (code, known) in [("UnknownArray", ErrorCode::UnknownArray), ("OfTheFuture", ErrorCode::Internal)] {
+        let line = r#"{"type":"OPERATION_COMPLETE","data":{"result":"no","status":"error","code":"CODE"}}"#;
+        assert_eq!(answer(&line.replace("CODE", code)).code, Some(known));
+    }
 }
 
 #[test]

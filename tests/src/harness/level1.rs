@@ -1,7 +1,7 @@
-//! Peers of level 1: a client that speaks like the original's, and programs that imitate the original's workers.
+//! Peers of level 1: a client that speaks like the original's, and programs that imitate the original's masters and workers.
 
 use super::process::Process;
-use super::{Processes, SOON};
+use super::{Processes, SOON, Setup};
 use protocol::level1::{Answer, Body, Incoming, LINE_BYTES_MAX, LineReader, LineWriter};
 use serde_json::Value;
 use std::io::Write;
@@ -86,6 +86,20 @@ pub fn interop_directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("interop")
 }
 
+impl Setup {
+    /// Starts a program that imitates an original master, `java` or `python`, instead of one of ours; no workers. `options` are
+    /// those of `imitations/master_FLAVOUR.py`.
+    pub fn start_original(self, flavour: &str, options: &[&str]) -> Processes {
+        let mut processes = self.nothing();
+        let mut command = processes.imitation(&format!("master_{flavour}.py"), "master");
+        command.arg("0").args(options);
+        let process = processes.spawn("master", command);
+        processes.master_address = process.address.clone();
+        processes.processes.insert("master".to_string(), process);
+        processes
+    }
+}
+
 impl Processes {
     /// A client of the original.
     pub fn original_client(&self) -> OriginalClient {
@@ -94,14 +108,20 @@ impl Processes {
 
     /// Starts a program that imitates an original worker. `options` are those of `imitations/worker.py`, beside the flavour.
     pub fn start_imitation(&mut self, id: &str, flavour: &str, options: &[&str]) {
-        let mut command = Command::new("python3");
         let (host, port) = self.master_address().rsplit_once(':').expect("HOST:PORT");
-        command.arg(interop_directory().join("imitations/worker.py")).args([id, host, port, "--flavour", flavour]);
-        command.arg("--report").arg(self.report_file(id)).args(["--parent", &std::process::id().to_string()]);
-        command.args(options);
+        let mut command = self.imitation("worker.py", id);
+        command.args([id, host, port, "--flavour", flavour]).args(options);
         let process = Process::start_silent(command, &self.group, &self.log(id));
         let process = process.unwrap_or_else(|e| panic!("python3 is needed to start {id}: {e}"));
         self.processes.insert(id.to_string(), process);
+    }
+
+    /// A program that imitates an original node, reports about itself, and ends with us.
+    fn imitation(&self, program: &str, id: &str) -> Command {
+        let mut command = Command::new("python3");
+        command.arg(interop_directory().join("imitations").join(program));
+        command.arg("--report").arg(self.report_file(id)).args(["--parent", &std::process::id().to_string()]);
+        command
     }
 
     /// Starts another one under the id of one that goes on, which does not end before the cluster.
@@ -116,6 +136,14 @@ impl Processes {
         super::until(&format!("the report of {id}"), SOON, || {
             serde_json::from_str(&std::fs::read_to_string(self.report_file(id)).ok()?).ok()
         })
+    }
+
+    /// Waits until so many workers have registered with an original master.
+    pub fn wait_registered(&self, count: usize) {
+        super::until(&format!("{count} registered workers"), SOON, || {
+            let registered = self.report("master")["registered"].as_array()?.len();
+            (registered == count).then_some(())
+        });
     }
 
     fn report_file(&self, id: &str) -> PathBuf {

@@ -88,21 +88,26 @@ impl Setup {
 
     /// Starts it, and waits until all workers are alive.
     pub fn start(self) -> Processes {
+        let mut processes = self.nothing();
+        processes.start_master();
+        for n in 1..=processes.setup.workers {
+            processes.start_worker(&format!("w{n}"));
+        }
+        processes.wait_alive(processes.setup.workers);
+        processes
+    }
+
+    /// What no process is in yet.
+    fn nothing(self) -> Processes {
         let directory = tempfile::Builder::new().prefix("darray-test-").tempdir().expect("a temporary directory");
-        let mut processes = Processes {
+        Processes {
             programs: Programs::built(),
             group: Group::start(directory.path()),
             directory,
             master_address: "127.0.0.1:0".to_string(),
             processes: BTreeMap::new(),
-            setup: self.clone(),
-        };
-        processes.start_master();
-        for n in 1..=self.workers {
-            processes.start_worker(&format!("w{n}"));
+            setup: self,
         }
-        processes.wait_alive(self.workers);
-        processes
     }
 }
 

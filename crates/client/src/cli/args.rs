@@ -22,6 +22,7 @@ Examples:
   client                                    a prompt that takes all these commands, one a line
   client localhost 5000                     the same, of the master at that address
   client < commands.txt                     the commands of a file; the exit code is the largest of theirs
+  client --level 1 get a --dtype int        at once on the level of the original system's masters
   client completions bash > ~/.local/share/bash-completion/completions/client
   client man | man -l -                     the manual; `client man DIR` writes a page for each command, too
 
@@ -69,12 +70,12 @@ pub struct Args {
 /// The levels of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Level {
-    /// Level 2
+    /// 2; or 1 with a master of the original system, which is known after a second without an answer
     Auto,
-    /// The original system's protocol (not yet)
+    /// The original system's protocol: create, apply and get, of one-dimensional int32 and float64
     #[value(name = "1")]
     One,
-    /// Long-lived connections, binary data
+    /// Everything; nothing else is tried
     #[value(name = "2")]
     Two,
 }
@@ -244,6 +245,9 @@ pub struct Get {
     /// Write everything into this file instead: .npy, .csv or .json
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
+    /// What the elements are. Level 1 does not tell: without it what this client has stored, else double
+    #[arg(long, value_name = "DTYPE")]
+    pub dtype: Option<DType>,
 }
 
 /// What can be done with operations.
@@ -330,6 +334,7 @@ mod tests {
             "apply a example2 --into b --replace --no-wait",
             "get a",
             "get a --array --range 1:2 --out a.npy",
+            "get a --dtype int",
             "list",
             "info a",
             "workers",

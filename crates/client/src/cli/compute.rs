@@ -10,6 +10,8 @@ use super::render::table::{Table, grouped};
 use super::render::time::{duration, millis};
 use crate::cluster::{ApplyOptions, Cluster};
 use crate::error::Error;
+use crate::original::Original;
+use crate::original::find::Master;
 use crate::transfer::Progress;
 use crossbeam_channel::{RecvTimeoutError, bounded};
 use protocol::VersionId;
@@ -27,11 +29,25 @@ const CANCEL_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// `apply`. It asks for the result in one request, which the master answers once even if it is restarted in between.
 pub fn apply(context: &Context, apply: &Apply) -> Result<(), Failure> {
+    let cluster = match &context.master {
+        Master::Cluster(cluster) => cluster,
+        Master::Original(original) => return begin(context, original, apply),
+    };
     let options = ApplyOptions { into: apply.into.clone(), replace: apply.replace, no_wait: apply.no_wait };
     let label = format!("{} on {}", apply.operation, apply.name);
     let mine = |cluster: &Cluster| cluster.own_operations();
-    let done = watched(context, &label, mine, || context.cluster.apply_with(&apply.name, &apply.operation, &options))?;
+    let done = watched(cluster, &label, mine, || cluster.apply_with(&apply.name, &apply.operation, &options))?;
     answer(context, &done, &apply.operation)
+}
+
+/// `apply` on level 1, where only `get` can wait.
+fn begin(context: &Context, original: &Original, apply: &Apply) -> Result<(), Failure> {
+    let Apply { name, operation, .. } = apply;
+    original.apply(name, operation)?;
+    let answer = object([("array_id", json!(name)), ("status", json!(OperationState::Processing))]);
+    context.console.answer(&answer, || {
+        format!("{name}: {operation} on '{name}' is processing; `get {name}` waits for its result\n")
+    })
 }
 
 /// `operations wait`.
@@ -39,32 +55,33 @@ pub fn wait(context: &Context, id: u64) -> Result<(), Failure> {
     let this = move |cluster: &Cluster| -> Result<Vec<OperationInfo>, Error> {
         Ok(cluster.operations()?.into_iter().filter(|operation| operation.operation.0 == id).collect())
     };
-    let wait = || context.cluster.wait_operation(VersionId(id));
-    let done = watched(context, &format!("operation {id}"), this, wait)?;
+    let cluster = context.cluster()?;
+    let wait = || cluster.wait_operation(VersionId(id));
+    let done = watched(cluster, &format!("operation {id}"), this, wait)?;
     answer(context, &done, &format!("operation {id}"))
 }
 
 /// Waits for an operation; meanwhile Ctrl-C cancels it, and a progress bar shows how far it is. `which` finds it among
 /// the running ones.
 fn watched(
-    context: &Context,
+    cluster: &Cluster,
     label: &str,
     which: impl Fn(&Cluster) -> Result<Vec<OperationInfo>, Error> + Clone + Send + Sync + 'static,
     wait: impl FnOnce() -> Result<OperationComplete, Error>,
 ) -> Result<OperationComplete, Error> {
-    let (cluster, find) = (context.cluster.with_timeout(CANCEL_TIMEOUT), which.clone());
-    let _guard = on_interrupt(move || cancel_all(&cluster, find));
+    let (asking, find) = (cluster.with_timeout(CANCEL_TIMEOUT), which.clone());
+    let cancelling = asking.clone();
+    let _guard = on_interrupt(move || cancel_all(&cancelling, find));
     if !std::io::stderr().is_terminal() {
         return wait();
     }
     let (over, ended) = bounded::<()>(0);
     thread::scope(|scope| {
-        let cluster = context.cluster.with_timeout(CANCEL_TIMEOUT);
         scope.spawn(move || {
             let mut meter = Meter::count(label);
             while ended.recv_timeout(POLL) == Err(RecvTimeoutError::Timeout) {
                 // No answer, no progress; the wait itself says what is wrong.
-                for operation in which(&cluster).unwrap_or_default() {
+                for operation in which(&asking).unwrap_or_default() {
                     meter.update(Progress { done: operation.done.into(), total: operation.segments.into() });
                 }
             }
@@ -122,14 +139,14 @@ fn sentence(done: &OperationComplete, operation: &str) -> String {
 
 /// `operations cancel`.
 pub fn cancel(context: &Context, id: u64) -> Result<(), Failure> {
-    context.cluster.cancel_operation(VersionId(id))?;
+    context.cluster()?.cancel_operation(VersionId(id))?;
     let answer = object([("operation", json!(id)), ("status", json!("cancelled"))]);
     context.console.answer(&answer, || format!("operation {id} is cancelled\n"))
 }
 
 /// `operations`.
 pub fn operations(context: &Context) -> Result<(), Failure> {
-    let operations = context.cluster.operations()?;
+    let operations = context.cluster()?.operations()?;
     let answer = object([("operations", json!(operations))]);
     context.console.answer(&answer, || table(&operations).render("no operations are running"))
 }

@@ -18,7 +18,7 @@ const SEGMENTS_AT_END: usize = 10;
 
 /// `list`.
 pub fn list(context: &Context) -> Result<(), Failure> {
-    let arrays = context.cluster.arrays()?;
+    let arrays = context.cluster()?.arrays()?;
     let answer = object([("arrays", json!(arrays))]);
     context.console.answer(&answer, || arrays_table(&arrays).render("no arrays"))
 }
@@ -65,7 +65,7 @@ fn state(state: ArrayState) -> &'static str {
 
 /// `info`.
 pub fn info(context: &Context, name: &str) -> Result<(), Failure> {
-    let info = context.cluster.array_info(name)?;
+    let info = context.cluster()?.array_info(name)?;
     context.console.answer(&info, || describe(&info))
 }
 
@@ -125,12 +125,12 @@ fn segments_table(segments: &[SegmentInfo], target: u32) -> Table {
 
 /// `workers`.
 pub fn workers(context: &Context) -> Result<(), Failure> {
-    answer_workers(context, &context.cluster.workers()?)
+    answer_workers(context, &context.cluster()?.workers()?)
 }
 
 /// `wait`.
 pub fn wait(context: &Context, count: u32) -> Result<(), Failure> {
-    answer_workers(context, &context.cluster.wait_workers(count)?)
+    answer_workers(context, &context.cluster()?.wait_workers(count)?)
 }
 
 fn answer_workers(context: &Context, workers: &[WorkerInfo]) -> Result<(), Failure> {
@@ -186,7 +186,7 @@ fn worker_state(worker: &WorkerInfo) -> String {
 
 /// `status`.
 pub fn status(context: &Context) -> Result<(), Failure> {
-    let status = context.cluster.status()?;
+    let status = context.cluster()?.status()?;
     context.console.answer(&status, || status_text(&status))
 }
 
@@ -228,7 +228,7 @@ fn copies_text(status: &ClusterStatus) -> String {
 
 /// `recovery`.
 pub fn recovery(context: &Context) -> Result<(), Failure> {
-    let incidents = context.cluster.incidents()?;
+    let incidents = context.cluster()?.incidents()?;
     let answer = object([("incidents", json!(incidents))]);
     context.console.answer(&answer, || incidents_table(&incidents).render("no incidents"))
 }
@@ -296,13 +296,13 @@ pub fn confirm(console: Console, command: &Command) -> Result<(), Failure> {
 
 /// `delete`.
 pub fn delete(context: &Context, name: &str) -> Result<(), Failure> {
-    context.cluster.delete(name)?;
+    context.cluster()?.delete(name)?;
     let answer = object([("array_id", json!(name)), ("status", json!("deleted"))]);
     context.console.answer(&answer, || format!("'{name}' is deleted\n"))
 }
 
 /// `shutdown`.
 pub fn shutdown(context: &Context) -> Result<(), Failure> {
-    context.cluster.shutdown()?;
+    context.cluster()?.shutdown()?;
     context.console.answer(&object([("status", json!("shutdown"))]), || "the cluster is shutting down\n".to_string())
 }

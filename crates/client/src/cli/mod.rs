@@ -2,7 +2,7 @@
 //!
 //! - [`args`]: commands, options, and the help that teaches them. [`document`]: the other texts that are made from them.
 //! - [`prompt`]: the same commands, one a line, from a terminal or a pipe.
-//! - [`session`]: the way to the master.
+//! - [`session`]: the way to the master. [`level`]: what level 1 has of all this.
 //! - [`store`], [`fetch`], [`compute`], [`manage`]: the commands by group, each a function from arguments to output.
 //! - [`render`]: tables, arrays as NumPy prints them, JSON.
 //! - [`console`]: standard input and output, and who is at the other end. [`interrupt`]: Ctrl-C.
@@ -17,6 +17,7 @@ pub mod document;
 pub mod failure;
 pub mod fetch;
 pub mod interrupt;
+pub mod level;
 pub mod manage;
 pub mod progress;
 pub mod prompt;
@@ -26,6 +27,7 @@ pub mod store;
 
 use crate::cancel::Cancel;
 use crate::cluster::Cluster;
+use crate::original::find::Master;
 use args::{Args, Command, Level, OperationsCommand};
 use clap::Parser;
 use console::{Console, Input};
@@ -34,12 +36,22 @@ use session::Session;
 use std::env;
 use std::process::ExitCode;
 
-/// What a command needs: the cluster, and where to write.
+/// What a command needs: the master, and where to write.
 pub struct Context<'a> {
-    /// The cluster it is about.
-    pub cluster: Cluster,
+    /// The master it is for.
+    pub master: Master,
     /// Where the answer goes.
     pub console: Console<'a>,
+}
+
+impl Context<'_> {
+    /// The cluster, for what needs level 2.
+    pub fn cluster(&self) -> Result<&Cluster, Failure> {
+        match &self.master {
+            Master::Cluster(cluster) => Ok(cluster),
+            Master::Original(original) => Err(level::refused(original, "this command".to_string())),
+        }
+    }
 }
 
 /// Runs the command line with the arguments of this process.
@@ -92,21 +104,19 @@ pub fn perform(
     if document::answer(console, command)? {
         return Ok(());
     }
-    check_level(args.level)?;
+    if args.level == Level::One {
+        level::check(command).map_err(|what| Failure::Usage(format!("{what} needs level 2; leave --level 1 out")))?;
+    }
     interrupt::install()?;
     // What can be wrong without a cluster is found before looking for one.
     fetch::check(command)?;
     manage::confirm(console, command)?;
     let source = store::prepare(console, command)?;
-    let context = Context { cluster: session.cluster(args, cancel)?, console };
-    dispatch(&context, command, source)
-}
-
-fn check_level(level: Level) -> Result<(), Failure> {
-    match level {
-        Level::One => Err(Failure::Usage("level 1 is not spoken yet; leave --level out, or say --level 2".to_string())),
-        Level::Auto | Level::Two => Ok(()),
+    let context = Context { master: session.master(args, cancel)?, console };
+    if let Master::Original(original) = &context.master {
+        level::check(command).map_err(|what| level::refused(original, what))?;
     }
+    dispatch(&context, command, source)
 }
 
 fn dispatch(context: &Context, command: &Command, source: Option<store::Source>) -> Result<(), Failure> {

@@ -1,38 +1,79 @@
 //! The way to the master, found when it is first needed, and kept for all commands of a prompt.
 
-use super::args::Args;
+use super::args::{Args, Level};
 use super::failure::Failure;
 use super::progress;
 use crate::cancel::Cancel;
 use crate::cluster::{CONNECT_TIMEOUT, Cluster};
-use std::cell::OnceCell;
+use crate::error::Error;
+use crate::original::Original;
+use crate::original::find::Master;
+use std::cell::RefCell;
+use std::io::{self, Write};
 
 /// The way to the master.
 #[derive(Default)]
 pub struct Session {
-    cluster: OnceCell<Cluster>,
+    /// For each level that was asked for, what was found: lines of a prompt can have options of their own.
+    masters: RefCell<Vec<(Level, Master)>>,
 }
 
 impl Session {
-    /// The cluster, for one command: with the deadline that its options say, and what cancels it.
-    pub fn cluster(&self, args: &Args, cancel: &Cancel) -> Result<Cluster, Failure> {
-        let cluster = match self.cluster.get() {
-            Some(cluster) => cluster,
+    /// The master, for one command: with the level and deadline that its options say, and what cancels it.
+    pub fn master(&self, args: &Args, cancel: &Cancel) -> Result<Master, Failure> {
+        let known = self.known(args.level);
+        let master = match known {
+            Some(master) => master,
             None => {
-                let cluster = connect(args)?;
-                self.cluster.get_or_init(|| cluster)
+                let master = connect(args)?;
+                self.masters.borrow_mut().push((args.level, master.clone()));
+                master
             }
         };
-        Ok(cluster.with_timeout(args.timeout).with_cancel(cancel))
+        Ok(match master {
+            Master::Cluster(cluster) => Master::Cluster(cluster.with_timeout(args.timeout).with_cancel(cancel)),
+            Master::Original(original) => Master::Original(original.with_timeout(args.timeout).with_cancel(cancel)),
+        })
     }
 
-    /// Whether a master has been found.
-    pub fn is_connected(&self) -> bool {
-        self.cluster.get().is_some()
+    /// Whether there is a cluster, whose master comes back when it is gone. Original ones have nothing to come back with.
+    pub fn has_cluster(&self) -> bool {
+        self.masters.borrow().iter().any(|(_, master)| matches!(master, Master::Cluster(_)))
+    }
+
+    fn known(&self, level: Level) -> Option<Master> {
+        let fits = |(asked, master): &&(Level, Master)| match (level, master) {
+            (Level::Auto, Master::Original(_)) => *asked == Level::Auto,
+            (Level::One, Master::Original(_)) | (Level::Two | Level::Auto, Master::Cluster(_)) => true,
+            (Level::One, Master::Cluster(_)) | (Level::Two, Master::Original(_)) => false,
+        };
+        self.masters.borrow().iter().find(fits).map(|(_, master)| master.clone())
     }
 }
 
-fn connect(args: &Args) -> Result<Cluster, Failure> {
-    let connect = || Cluster::builder().masters(&args.master).timeout(args.timeout).connect();
-    Ok(progress::notice(&format!("looking for a master at {} …", args.master), CONNECT_TIMEOUT, connect)?)
+fn connect(args: &Args) -> Result<Master, Failure> {
+    if args.level == Level::One && args.master.contains(',') {
+        return Err(Failure::Usage("level 1 is spoken with one master; give --master one address".to_string()));
+    }
+    let builder = Cluster::builder().masters(&args.master).timeout(args.timeout);
+    let connect = || -> Result<Master, Error> {
+        match args.level {
+            Level::Auto => builder.connect_any(),
+            Level::One => Ok(Master::Original(Original::new(&args.master))),
+            Level::Two => builder.connect().map(Master::Cluster),
+        }
+    };
+    let master = progress::notice(&format!("looking for a master at {} …", args.master), CONNECT_TIMEOUT, connect)?;
+    if let (Level::Auto, Master::Original(original)) = (args.level, &master) {
+        tell(original.address(), args.json);
+    }
+    Ok(master)
+}
+
+/// Says that a master is one of the original system; not to programs, for which standard error has errors only.
+fn tell(address: &str, json: bool) {
+    if !json {
+        let text = format!("the master at {address} speaks level 1 only; with --level 1 that is not found out anew");
+        let _ = writeln!(io::stderr(), "{text}"); // the answer counts
+    }
 }

@@ -1,14 +1,18 @@
 //! `create`, `create-int`, `create-double`.
 
-use super::Context;
 use super::args::{Command, CreateFile, CreateRandom};
 use super::console::Console;
 use super::failure::Failure;
 use super::progress::Meter;
 use super::render::table::grouped;
 use super::render::time::duration;
+use super::{Context, level};
+use crate::cluster::Cluster;
+use crate::error::Error;
 use crate::format::{self, Content, Format};
-use array::{DType, random};
+use crate::original::Original;
+use crate::original::find::Master;
+use array::{DType, Element, random};
 use protocol::message::client::ArrayCommitted;
 use protocol::size::format_size;
 use serde::Serialize;
@@ -29,7 +33,7 @@ pub type Source = Content;
 #[derive(Serialize)]
 struct Created {
     #[serde(flatten)]
-    committed: ArrayCommitted,
+    stored: Stored,
     #[serde(with = "protocol::dtype")]
     dtype: DType,
     shape: Vec<u64>,
@@ -37,6 +41,18 @@ struct Created {
     #[serde(skip_serializing_if = "Option::is_none")]
     seed: Option<u64>,
     elapsed_ms: u64,
+}
+
+/// What the master says of it.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Stored {
+    Committed(ArrayCommitted),
+    #[serde(rename_all = "camelCase")]
+    OnLevelOne {
+        array_id: String,
+        status: &'static str,
+    },
 }
 
 /// Reads the file of a `create`.
@@ -119,19 +135,13 @@ struct Array<'a> {
 
 fn store(context: &Context, name: &str, array: &Array, replace: bool) -> Result<(), Failure> {
     let started = Instant::now();
-    let mut meter = Meter::bytes(format!("storing {name}"));
-    let committed = context.cluster.create_with_progress(
-        name,
-        array.dtype,
-        &array.shape,
-        array.bytes,
-        replace,
-        &mut |progress| meter.update(progress),
-    )?;
-    drop(meter);
+    let stored = match &context.master {
+        Master::Cluster(cluster) => Stored::Committed(upload(cluster, name, array, replace)?),
+        Master::Original(original) => send(original, name, array)?,
+    };
     let elapsed = started.elapsed();
     let created = Created {
-        committed,
+        stored,
         dtype: array.dtype,
         shape: array.shape.clone(),
         bytes: array.bytes.len() as u64,
@@ -141,18 +151,38 @@ fn store(context: &Context, name: &str, array: &Array, replace: bool) -> Result<
     context.console.answer(&created, || sentence(&created, elapsed))
 }
 
+fn upload(cluster: &Cluster, name: &str, array: &Array, replace: bool) -> Result<ArrayCommitted, Error> {
+    let mut meter = Meter::bytes(format!("storing {name}"));
+    let mut progress = |progress| meter.update(progress);
+    cluster.create_with_progress(name, array.dtype, &array.shape, array.bytes, replace, &mut progress)
+}
+
+/// Stores it on level 1, in one line.
+fn send(original: &Original, name: &str, array: &Array) -> Result<Stored, Failure> {
+    level::check_array(name, array.dtype, &array.shape)?;
+    match array.dtype {
+        DType::Int32 => original.create_ints(name, &elements(array.bytes))?,
+        _ => original.create_doubles(name, &elements(array.bytes))?,
+    }
+    Ok(Stored::OnLevelOne { array_id: name.to_string(), status: "created" })
+}
+
+/// The elements in the bytes of a file, where they can lie anywhere.
+fn elements<T: Element>(bytes: &[u8]) -> Vec<T> {
+    bytes.chunks_exact(size_of::<T>()).map(bytemuck::pod_read_unaligned).collect()
+}
+
 fn sentence(created: &Created, elapsed: Duration) -> String {
-    let Created { committed, dtype, shape, bytes, seed, .. } = created;
+    let Created { stored, dtype, shape, bytes, seed, .. } = created;
+    let (name, copies) = match stored {
+        Stored::Committed(committed) => {
+            (&committed.handle, format!(", {} of {} copies", committed.copies, committed.target))
+        }
+        Stored::OnLevelOne { array_id, .. } => (array_id, String::new()),
+    };
     let seed = seed.map_or(String::new(), |seed| format!(", seed {seed}"));
-    format!(
-        "{}: {} of {dtype}, {}, {} of {} copies, in {}{seed}\n",
-        committed.handle,
-        describe_shape(shape),
-        format_size(*bytes),
-        committed.copies,
-        committed.target,
-        duration(elapsed),
-    )
+    let (shape, size, elapsed) = (describe_shape(shape), format_size(*bytes), duration(elapsed));
+    format!("{name}: {shape} of {dtype}, {size}{copies}, in {elapsed}{seed}\n")
 }
 
 /// A shape for people: `10 000 000 elements`, `3 x 4 elements`, `one element`.

@@ -3,6 +3,8 @@
 
 #![allow(dead_code)] // each test file uses a part of it
 
+pub mod original;
+
 use array::Grid;
 use array::checksum::crc32c;
 use protocol::message::client::*;
@@ -221,7 +223,10 @@ impl FakeMaster {
                     session = hello.session;
                     Hello { session, term: Some(1), ..Hello::new(Role::Master) }.into()
                 }
-                (_, body) => self.answer_once(session.expect("HELLO comes first"), message.head.id.unwrap(), body),
+                (_, body) => match (session, message.head.id) {
+                    (Some(session), Some(id)) => self.answer_once(session, id, body),
+                    _ => WireError::new(ErrorCode::NotAllowed, "HELLO comes first").into(),
+                },
             };
             match fault {
                 Some(Fault::CutAfter) => break,

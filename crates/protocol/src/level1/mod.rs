@@ -170,6 +170,8 @@ pub struct Answer {
     pub values: Option<Vec<f64>>,
     /// What is said instead of elements.
     pub text: Option<String>,
+    /// The code of an error; original masters have none.
+    pub code: Option<ErrorCode>,
 }
 
 impl Line {
@@ -218,6 +220,7 @@ impl Line {
                 array_id: self.text("arrayId").ok(),
                 values: self.numbers("result").ok(),
                 text: self.text("result").ok(),
+                code: self.code(),
             }),
             _ => Body::Unknown,
         })
@@ -251,6 +254,12 @@ impl Line {
             Some(Scalar::Number(number)) if *number >= 0.0 && number.fract() == 0.0 => Ok(*number as u64),
             _ => Err(self.wrong(field, "a whole number from 0")),
         }
+    }
+
+    /// An error's code. One that is not known here, of a newer master, still is an error of a master of ours.
+    fn code(&self) -> Option<ErrorCode> {
+        let text = self.text("code").ok()?;
+        Some(serde_json::from_value(text.into()).unwrap_or(ErrorCode::Internal))
     }
 
     fn flag(&self, field: &str) -> Option<bool> {

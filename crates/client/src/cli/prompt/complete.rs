@@ -1,7 +1,7 @@
 //! What Tab offers: commands, their options, and what their arguments can be.
 
 use super::line::definition;
-use crate::cluster::Cluster;
+use crate::original::find::Master;
 use array::Operation;
 use clap::{Arg, Command, ValueHint};
 use rustyline::completion::{Completer, FilenameCompleter, Pair};
@@ -17,28 +17,29 @@ const NAMES_TIMEOUT: Duration = Duration::from_millis(500);
 /// What the editor asks.
 pub struct Helper {
     definition: Command,
-    cluster: Cluster,
+    master: Master,
     files: FilenameCompleter,
     /// Whether a command is being typed, not an answer.
     pub(super) active: bool,
 }
 
 impl Helper {
-    /// A helper that knows the arrays of a cluster.
-    pub fn new(cluster: Cluster) -> Helper {
+    /// A helper that knows the arrays of a master.
+    pub fn new(master: Master) -> Helper {
         let mut definition = definition();
         definition.build();
-        Helper {
-            definition,
-            cluster: cluster.with_timeout(NAMES_TIMEOUT),
-            files: FilenameCompleter::new(),
-            active: true,
-        }
+        Helper { definition, master, files: FilenameCompleter::new(), active: true }
     }
 
     fn names(&self) -> Vec<String> {
-        let arrays = self.cluster.arrays().unwrap_or_default();
-        arrays.into_iter().map(|array| array.array_id).collect()
+        match &self.master {
+            Master::Cluster(cluster) => {
+                let arrays = cluster.with_timeout(NAMES_TIMEOUT).arrays().unwrap_or_default();
+                arrays.into_iter().map(|array| array.array_id).collect()
+            }
+            // Level 1 has no list of arrays.
+            Master::Original(original) => original.created_names(),
+        }
     }
 }
 

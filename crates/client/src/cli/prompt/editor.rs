@@ -2,7 +2,7 @@
 
 use super::complete::Helper;
 use crate::cli::failure::Failure;
-use crate::cluster::Cluster;
+use crate::original::find::Master;
 use rustyline::error::ReadlineError;
 use rustyline::history::FileHistory;
 use rustyline::{CompletionType, Config};
@@ -34,13 +34,13 @@ pub enum Typed {
 }
 
 impl Editor {
-    /// An editor with the lines of earlier clients, that completes names of this cluster's arrays. Without a place for the
+    /// An editor with the lines of earlier clients, that completes names of this master's arrays. Without a place for the
     /// history there is none.
-    pub fn new(cluster: Cluster) -> Result<Editor, Failure> {
+    pub fn new(master: Master) -> Result<Editor, Failure> {
         let config = Config::builder().completion_type(CompletionType::List).history_ignore_space(true);
         let config = config.max_history_size(HISTORY_MAX).map_err(failed)?.build();
         let mut editor = rustyline::Editor::with_config(config).map_err(failed)?;
-        editor.set_helper(Some(Helper::new(cluster)));
+        editor.set_helper(Some(Helper::new(master)));
         let history = history_path(env::var_os("XDG_STATE_HOME").map(PathBuf::from), env::home_dir());
         if let Some(path) = &history {
             // The first client finds none.

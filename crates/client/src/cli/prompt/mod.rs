@@ -19,8 +19,10 @@ use super::console::{Input, print};
 use super::failure::Failure;
 use super::render::table::grouped;
 use super::session::Session;
-use super::{check_level, interrupt, perform, set_verbose};
+use super::{interrupt, perform, set_verbose};
 use crate::cancel::Cancel;
+use crate::error::Error;
+use crate::original::find::Master;
 use editor::{Editor, Typed};
 use line::Line;
 use std::cell::RefCell;
@@ -30,10 +32,10 @@ use std::io::{self, BufRead, IsTerminal};
 pub fn run(start: &Args) -> u8 {
     set_verbose(start.verbose);
     let terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
-    let result = check_level(start.level).and_then(|()| match terminal {
+    let result = match terminal {
         true => at_terminal(start).map(|()| 0),
         false => Ok(from_list(start)),
-    });
+    };
     result.unwrap_or_else(|failure| failure.report(start.json))
 }
 
@@ -68,7 +70,7 @@ fn from_list(start: &Args) -> u8 {
         if let Err(failure) = result {
             worst = worst.max(failure.report(json));
             // Nobody listens, or nobody is there who could do any of the rest.
-            let alone = failure.is_unreachable() && !session.is_connected();
+            let alone = failure.is_unreachable() && !session.has_cluster();
             if failure.is_closed_pipe() || alone {
                 return worst;
             }
@@ -87,18 +89,29 @@ fn next_line() -> Result<Option<Result<String, Failure>>, Failure> {
     Ok(Some(text.map_err(|e| Failure::Usage(format!("a line of standard input is not UTF-8: {e}")))))
 }
 
+/// What there is.
+fn greeting(master: &Master, start: &Args) -> Result<String, Error> {
+    Ok(match master {
+        Master::Cluster(cluster) => {
+            let status = cluster.status()?;
+            let (workers, arrays) = (grouped(status.workers_alive.into()), grouped(status.arrays));
+            let address = if start.master.contains(',') { &status.leader } else { &start.master };
+            format!("Connected to the master at {address}: {workers} workers, {arrays} arrays")
+        }
+        Master::Original(original) => {
+            original.ping()?;
+            format!("Connected to the master at {} on level 1: there are create, apply and get", original.address())
+        }
+    })
+}
+
 fn at_terminal(start: &Args) -> Result<(), Failure> {
     let session = Session::default();
-    let cluster = session.cluster(start, &Cancel::default())?;
-    let status = cluster.status()?;
-    let (workers, arrays) = (grouped(status.workers_alive.into()), grouped(status.arrays));
-    let master = if start.master.contains(',') { &status.leader } else { &start.master };
-    print(&format!(
-        "Connected to the master at {master}: {workers} workers, {arrays} arrays. `help` lists the commands, Ctrl-D ends.\n"
-    ))?;
+    let master = session.master(start, &Cancel::default())?;
+    print(&format!("{}. `help` lists the commands, Ctrl-D ends.\n", greeting(&master, start)?))?;
     interrupt::install()?;
     interrupt::stay();
-    let editor = RefCell::new(Editor::new(cluster)?);
+    let editor = RefCell::new(Editor::new(master)?);
     loop {
         let typed = editor.borrow_mut().read()?;
         let text = match typed {

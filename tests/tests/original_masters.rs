@@ -1,9 +1,12 @@
-//! Our client on level 1: with programs that imitate the original's masters, with every defect that was seen in them, and with our
-//! own master.
+//! Our client and our workers on level 1: with programs that imitate the original's masters, with every defect that was seen in
+//! them, and our client with our own master.
 
 use std::fmt::Display;
+use std::time::{Duration, Instant};
+use tests::harness::level1::OriginalClient;
 use tests::harness::oracle::{Numbers, check_example1, check_example2};
-use tests::harness::{Processes, Setup};
+use tests::harness::wait::until;
+use tests::harness::{Processes, SOON, Setup};
 
 /// Two segments of some thousand elements.
 const LEN: usize = 5_000;
@@ -109,4 +112,96 @@ fn our_master_is_spoken_with_on_either_level() {
     assert_eq!(ran.code, 3, "{}", ran.err);
     cluster.start_master();
     assert!(cluster.client("list").ok().contains("doubles"));
+}
+
+/// A master of the original with three of our workers.
+fn with_our_workers(flavour: &str, options: &[&str]) -> Processes {
+    let mut cluster = Setup::new().start_original(flavour, options);
+    for (n, id) in ["w1", "w2", "w3"].into_iter().enumerate() {
+        cluster.start_worker(id);
+        cluster.wait_registered(n + 1);
+    }
+    cluster
+}
+
+fn check_doubles(client: &OriginalClient, name: &str, seed: u64, len: usize) {
+    let values = Numbers::new(seed).doubles(len);
+    client.create_doubles(name, &values);
+    client.apply(name, "example1");
+    check_example1(&values, &client.doubles(name)).unwrap_or_else(|e| panic!("{name}: {e}"));
+}
+
+fn check_ints(client: &OriginalClient, name: &str, seed: u64, len: usize) {
+    let values = Numbers::new(seed).ints(len);
+    client.create_ints(name, &values);
+    client.apply(name, "example2");
+    check_example2(&values, &client.ints(name)).unwrap_or_else(|e| panic!("{name}: {e}"));
+}
+
+fn check_nobody_lost(cluster: &Processes) {
+    let report = cluster.report("master");
+    assert_eq!(report["lost"], serde_json::json!([]), "{report}");
+}
+
+#[test]
+fn our_workers_give_a_java_master_what_its_own_never_could() {
+    let cluster = with_our_workers("java", &[]);
+    let client = cluster.original_client();
+    check_doubles(&client, "a_b", 1, 60_000);
+    check_ints(&client, "p", 2, 20_000);
+    check_ints(&client, "p_1", 3, 20_000);
+    check_doubles(&client, "gr\u{f6}\u{df}e", 4, 1);
+    // Again under the same id: longer, shorter, and of the other type.
+    check_doubles(&client, "a_b", 5, 70_000);
+    check_doubles(&client, "a_b", 6, 100);
+    check_ints(&client, "a_b", 7, 5_000);
+    for _ in 0..3 {
+        client.apply("p", "example2");
+        check_example2(&Numbers::new(2).ints(20_000), &client.ints("p")).unwrap();
+    }
+    // What can't be done ends at once, and the next operation works.
+    let begun = Instant::now();
+    client.apply("p", "nonsense");
+    assert_eq!(client.doubles("p"), [0.0; 0], "a Java master knows no other way to say no");
+    assert!(begun.elapsed() < Duration::from_secs(9), "it did not have to wait for its ten seconds");
+    client.apply("p", "example2");
+    check_example2(&Numbers::new(2).ints(20_000), &client.ints("p")).unwrap();
+    check_nobody_lost(&cluster);
+}
+
+#[test]
+fn our_workers_give_a_java_master_complete_results_after_a_kill() {
+    let mut cluster = with_our_workers("java", &["--time-scale", "0.5"]);
+    let client = cluster.original_client();
+    let values = Numbers::new(1).doubles(30_000);
+    client.create_doubles("a", &values);
+    cluster.kill("w2");
+    until("the failover", SOON, || {
+        let report = cluster.report("master");
+        (report["lost"].as_array()?.len() == 1 && !report["recovered"].as_array()?.is_empty()).then_some(())
+    });
+    // Somebody has two primaries now, where the original's own workers answer for one.
+    client.apply("a", "example1");
+    check_example1(&values, &client.doubles("a")).unwrap();
+    assert_eq!(cluster.report("master")["lost"][0]["worker"], "w2");
+}
+
+#[test]
+fn a_python_master_does_not_lose_our_workers_over_results_of_any_length() {
+    let cluster = with_our_workers("python", &[]);
+    let client = cluster.original_client();
+    client.create_doubles("a", &Numbers::new(1).doubles(60_000));
+    for name in ["b", "c"] {
+        client.create_ints(name, &Numbers::new(1).ints(1_000));
+    }
+    for name in ["a", "b", "c"] {
+        let operation = if name == "a" { "example1" } else { "example2" };
+        client.apply(name, operation);
+    }
+    until("all results and some signs of life", SOON, || {
+        let report = cluster.report("master");
+        (report["results"].as_array()?.len() >= 9 && report["heartbeats"].as_u64() >= Some(6)).then_some(())
+    });
+    check_nobody_lost(&cluster);
+    assert_eq!(cluster.report("master")["registered"].as_array().map(Vec::len), Some(3), "none had to come again");
 }

@@ -1,18 +1,21 @@
 //! The bytes of one segment.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::Element;
+use crate::pool::Shelves;
 
 /// Owned bytes, aligned for every [`Element`], without a type of their own: the dtype is the array's.
 ///
 /// Two buffers are equal if their bytes are, so a NaN equals itself here and 0.0 differs from -0.0.
-#[derive(Clone)]
 pub struct Buffer {
-    /// Whole words for the alignment. The bytes of the last word beyond `len` stay zero and are never shown.
+    /// Whole words for the alignment. The bytes of the last word beyond `len` are never shown.
     words: Vec<u64>,
     /// Length in bytes.
     len: usize,
+    /// The pool that the words go back to.
+    home: Option<Arc<Shelves>>,
 }
 
 const WORD: usize = size_of::<u64>();
@@ -21,7 +24,13 @@ impl Buffer {
     /// `bytes` zero bytes. The pages come from the system when they are first touched, so a buffer that is
     /// written by several threads is not cleared by one of them first.
     pub fn zeroed(bytes: usize) -> Buffer {
-        Buffer { words: vec![0; bytes.div_ceil(WORD)], len: bytes }
+        Buffer { words: vec![0; bytes.div_ceil(WORD)], len: bytes, home: None }
+    }
+
+    /// Words of a pool, as a buffer of `bytes` bytes.
+    pub(crate) fn pooled(words: Vec<u64>, bytes: usize, home: Arc<Shelves>) -> Buffer {
+        debug_assert_eq!(words.len(), bytes.div_ceil(WORD));
+        Buffer { words, len: bytes, home: Some(home) }
     }
 
     /// A copy of `bytes`, which need no alignment.
@@ -70,6 +79,21 @@ impl Buffer {
     /// As [`Buffer::as_slice`].
     pub fn as_mut_slice<T: Element>(&mut self) -> &mut [T] {
         bytemuck::cast_slice_mut(self.as_bytes_mut())
+    }
+}
+
+impl Clone for Buffer {
+    /// A copy, which is no pool's.
+    fn clone(&self) -> Buffer {
+        Buffer { words: self.words.clone(), len: self.len, home: None }
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        if let Some(home) = self.home.take() {
+            home.take_back(std::mem::take(&mut self.words));
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 //! segment grid, checksums, generated numbers and the kernels of the operations.
 //!
 //! The idea: an array is cut into segments by a [`Grid`] that depends on its length alone. A segment is a
-//! [`Buffer`], an [`Operation`] turns one buffer into another, and the result has the same bits whatever the
+//! [`Buffer`], mostly one that a [`BufferPool`] has had before; an [`Operation`] turns one buffer into another, and the result has the same bits whatever the
 //! layout, the number of threads or the CPU: every elementary function is our own or comes from the `libm`
 //! crate, no result depends on a neighbouring element, and what is combined (checksums) is combined exactly.
 //! [`KERNELS_ID`] names those bits.
@@ -22,6 +22,7 @@ pub mod element;
 pub mod grid;
 pub mod kernels;
 pub mod operation;
+pub mod pool;
 pub mod random;
 
 pub use buffer::Buffer;
@@ -30,3 +31,4 @@ pub use element::Element;
 pub use grid::{Grid, LEN_MAX};
 pub use kernels::KERNELS_ID;
 pub use operation::{Operation, UnknownOperation, WrongDType};
+pub use pool::BufferPool;

@@ -67,18 +67,34 @@ impl Operation {
     /// # Panics
     /// If the buffer's length is not a multiple of the size of [`Operation::input`].
     pub fn apply(self, input: &Buffer) -> (Buffer, u32) {
+        let mut output = Buffer::zeroed(self.output_bytes(input));
+        let crc = self.apply_into(input, &mut output);
+        (output, crc)
+    }
+
+    /// Bytes of the result of a segment.
+    pub fn output_bytes(self, input: &Buffer) -> usize {
+        input.len() / self.input().size() * self.output().size()
+    }
+
+    /// As [`Operation::apply`], with the result in a buffer of [`Operation::output_bytes`] that may hold anything before.
+    /// Gives its CRC-32C.
+    ///
+    /// # Panics
+    /// As [`Operation::apply`], and if the output has another length.
+    pub fn apply_into(self, input: &Buffer, output: &mut Buffer) -> u32 {
         match self {
-            Operation::Example1 => map(input, kernels::example1),
-            Operation::Example2 => map(input, kernels::example2),
+            Operation::Example1 => map(input, output, kernels::example1),
+            Operation::Example2 => map(input, output, kernels::example2),
         }
     }
 }
 
 /// Runs a kernel over a buffer chunk by chunk, taking each chunk's checksum while it is hot in the cache.
-fn map<I: Element, O: Element>(input: &Buffer, kernel: impl Fn(&[I], &mut [O]) + Sync) -> (Buffer, u32) {
+fn map<I: Element, O: Element>(input: &Buffer, output: &mut Buffer, kernel: impl Fn(&[I], &mut [O]) + Sync) -> u32 {
     let elements: &[I] = input.as_slice();
-    let mut output = Buffer::zeroed(elements.len() * size_of::<O>());
     let results: &mut [O] = output.as_mut_slice();
+    assert_eq!(elements.len(), results.len(), "a result has as many elements as its input");
     let chunk = |input: &[I], output: &mut [O]| {
         kernel(input, output);
         let bytes: &[u8] = bytemuck::cast_slice(output);
@@ -95,7 +111,7 @@ fn map<I: Element, O: Element>(input: &Buffer, kernel: impl Fn(&[I], &mut [O]) +
             .map(|(output, input)| chunk(input, output))
             .reduce(|| (0, 0), |a, b| (checksum::combine(a.0, b.0, b.1), a.1 + b.1))
     };
-    (output, crc)
+    crc
 }
 
 impl fmt::Display for Operation {
@@ -221,7 +237,7 @@ mod tests {
         let caller = std::thread::current().id();
         let input = float_input(CHUNK_BYTES / 8);
         let check = |_: &[f64], _: &mut [f64]| assert_eq!(std::thread::current().id(), caller);
-        map(&input, check);
+        map(&input, &mut Buffer::zeroed(input.len()), check);
     }
 
     proptest! {

@@ -5,6 +5,7 @@ use crate::Serving;
 use crate::agent::{ComputeFailure, ComputeJob, Computed, Event};
 use crate::driver::Events;
 use crate::store::Segment;
+use array::BufferPool;
 use log::{debug, error};
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -46,15 +47,20 @@ impl Computations {
 /// The kernels of this program on a pool of threads.
 pub(crate) struct Pool {
     pool: rayon::ThreadPool,
+    buffers: BufferPool,
     computations: Computations,
 }
 
 impl Pool {
-    /// A pool of so many threads.
-    pub(crate) fn new(threads: usize, computations: Computations) -> Result<Pool, rayon::ThreadPoolBuildError> {
+    /// A pool of so many threads, with results in buffers from `buffers`.
+    pub(crate) fn new(
+        threads: usize,
+        buffers: BufferPool,
+        computations: Computations,
+    ) -> Result<Pool, rayon::ThreadPoolBuildError> {
         let name = |n| format!("compute-{n}");
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(name).build()?;
-        Ok(Pool { pool, computations })
+        Ok(Pool { pool, buffers, computations })
     }
 }
 
@@ -65,8 +71,8 @@ impl Executor for Pool {
 
     /// Rayon's queue has no bound of its own, but the agent hands out only as many jobs as there are slots.
     fn start(&self, job: ComputeJob) {
-        let computations = self.computations.clone();
-        self.pool.spawn_fifo(move || computations.ended(compute(job)));
+        let (computations, buffers) = (self.computations.clone(), self.buffers.clone());
+        self.pool.spawn_fifo(move || computations.ended(compute(job, &buffers)));
     }
 
     fn free(&self, trash: Vec<Arc<Segment>>) {
@@ -76,14 +82,19 @@ impl Executor for Pool {
 
 /// Computes one segment. `busy` is the time from its begin to its end on the thread that has begun it; while
 /// the pool has other segments, that is about its share of the work.
-fn compute(job: ComputeJob) -> Computed {
+fn compute(job: ComputeJob, buffers: &BufferPool) -> Computed {
     let ComputeJob { job, operation, source, result, verify, request } = job;
     let begun = Instant::now();
     let outcome = if verify && !source.is_intact() {
         Err(ComputeFailure::SourceBroken(source))
     } else {
         // A bug in a kernel costs one segment its result, not the cluster this worker's copies.
-        catch_unwind(AssertUnwindSafe(|| operation.apply(source.buffer()))).map_err(|panic| {
+        let apply = || {
+            let mut result = buffers.take(operation.output_bytes(source.buffer()));
+            let crc = operation.apply_into(source.buffer(), &mut result);
+            (result, crc)
+        };
+        catch_unwind(AssertUnwindSafe(apply)).map_err(|panic| {
             let why = panic_message(panic);
             error!("{}{operation} of {result} panicked: {why}", Serving(&request));
             ComputeFailure::Panicked(why)
@@ -106,6 +117,10 @@ mod tests {
     use super::*;
     use array::{Buffer, DType, Operation};
     use protocol::{CopyId, VersionId};
+
+    fn compute(job: ComputeJob) -> Computed {
+        super::compute(job, &BufferPool::new(1 << 20))
+    }
 
     fn job(operation: Operation, dtype: DType, buffer: Buffer, verify: bool, crc32c: u32) -> ComputeJob {
         let source = Arc::new(Segment::new(CopyId(VersionId(1), 0), dtype, buffer, crc32c));

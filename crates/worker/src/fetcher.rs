@@ -4,7 +4,7 @@ use crate::Serving;
 use crate::agent::{Event, FetchJob, Fetched};
 use crate::driver::Events;
 use crate::peer::{Peer, PeerError, Peers, REPLY_TIMEOUT};
-use array::Buffer;
+use array::{Buffer, BufferPool};
 use crossbeam_channel::Receiver;
 use log::debug;
 use protocol::message::client::Endpoint;
@@ -21,19 +21,19 @@ pub(crate) const FETCHERS: usize = 2;
 pub(crate) const FETCH_SLOTS: usize = 2 * FETCHERS;
 
 /// Does fetches until there are no more.
-pub(crate) fn run(jobs: Receiver<FetchJob>, mut peers: Peers, events: Events) {
+pub(crate) fn run(jobs: Receiver<FetchJob>, mut peers: Peers, buffers: &BufferPool, events: Events) {
     for job in jobs {
-        let outcome = fetch(&mut peers, &job);
+        let outcome = fetch(&mut peers, buffers, &job);
         // Waits if the queue is full. The driver, which empties it, never waits for a fetcher.
         events.send(Event::Fetched(Fetched { job: job.job, outcome }));
     }
 }
 
 /// Tries each source in turn.
-fn fetch(peers: &mut Peers, job: &FetchJob) -> Result<Buffer, WireError> {
+fn fetch(peers: &mut Peers, buffers: &BufferPool, job: &FetchJob) -> Result<Buffer, WireError> {
     let mut refusals: Vec<WireError> = Vec::new();
     for source in &job.sources {
-        match fetch_from(peers, source, job) {
+        match fetch_from(peers, buffers, source, job) {
             Ok(buffer) => {
                 debug!("{}fetched {} from {}", Serving(&job.request), job.copy.id(), source.worker);
                 return Ok(buffer);
@@ -50,13 +50,13 @@ fn fetch(peers: &mut Peers, job: &FetchJob) -> Result<Buffer, WireError> {
     Err(error.segments([job.copy.id().segment()]).workers(workers))
 }
 
-fn fetch_from(peers: &mut Peers, source: &Endpoint, job: &FetchJob) -> Result<Buffer, WireError> {
+fn fetch_from(peers: &mut Peers, buffers: &BufferPool, source: &Endpoint, job: &FetchJob) -> Result<Buffer, WireError> {
     let (peer, reused) = peers.connect(source).map_err(PeerError::into_error)?;
-    let mut outcome = ask(peer, source, job);
+    let mut outcome = ask(peer, buffers, source, job);
     if reused && matches!(outcome, Err(PeerError::Lost(_))) {
         // The other side closes what is idle for long; that says nothing about it.
         peers.close(source);
-        outcome = peers.connect(source).and_then(|(peer, _)| ask(peer, source, job));
+        outcome = peers.connect(source).and_then(|(peer, _)| ask(peer, buffers, source, job));
     }
     if let Err(PeerError::Lost(_)) = outcome {
         peers.close(source);
@@ -65,7 +65,7 @@ fn fetch_from(peers: &mut Peers, source: &Endpoint, job: &FetchJob) -> Result<Bu
 }
 
 /// One request and its reply.
-fn ask(peer: &mut Peer, source: &Endpoint, job: &FetchJob) -> Result<Buffer, PeerError> {
+fn ask(peer: &mut Peer, buffers: &BufferPool, source: &Endpoint, job: &FetchJob) -> Result<Buffer, PeerError> {
     let copy = job.copy;
     let get = GetSegment { version: copy.id().version(), segment: copy.id().segment(), range: None };
     let id = peer.send(Message::new(get).serving(job.request.clone()), &[])?;
@@ -83,7 +83,7 @@ fn ask(peer: &mut Peer, source: &Endpoint, job: &FetchJob) -> Result<Buffer, Pee
     }
     // The agent has reserved this memory. What arrives is checked against the checksum that has just been
     // compared.
-    let mut buffer = Buffer::zeroed(payload.bytes as usize);
+    let mut buffer = buffers.take(payload.bytes as usize);
     peer.read_payload(&payload, buffer.as_bytes_mut())?;
     Ok(buffer)
 }

@@ -23,6 +23,7 @@ use crate::heartbeat;
 use crate::peer::Peers;
 use crate::sockets::Sockets;
 use crate::store::{Account, Store};
+use array::BufferPool;
 use log::info;
 use protocol::WorkerId;
 use protocol::frame::unix_ms;
@@ -101,9 +102,10 @@ impl Server {
     /// When the address can't be listened on, or there are no threads.
     pub fn bind(config: Config) -> io::Result<Server> {
         let store = Store::new(config.memory_bytes);
-        let threads = config.threads;
-        Server::bind_with(config, store, |computations| {
-            let pool = Pool::new(threads, computations).map_err(io::Error::other)?;
+        let buffers = BufferPool::new(config.memory_bytes);
+        let (threads, results) = (config.threads, buffers.clone());
+        Server::bind_with(config, store, buffers, |computations| {
+            let pool = Pool::new(threads, results, computations).map_err(io::Error::other)?;
             Ok(Box::new(pool))
         })
     }
@@ -119,12 +121,14 @@ impl Server {
         executor: impl FnOnce(Computations) -> io::Result<Box<dyn Executor>>,
     ) -> io::Result<Server> {
         let store = Store::sharing(config.memory_bytes, account);
-        Server::bind_with(config, store, executor)
+        // What the others could use does not lie idle here.
+        Server::bind_with(config, store, BufferPool::new(0), executor)
     }
 
     fn bind_with(
         config: Config,
         store: Store,
+        buffers: BufferPool,
         executor: impl FnOnce(Computations) -> io::Result<Box<dyn Executor>>,
     ) -> io::Result<Server> {
         let listener = TcpListener::bind(config.listen)
@@ -148,7 +152,8 @@ impl Server {
         let (fetches, jobs) = crossbeam_channel::bounded(FETCH_SLOTS);
         let fetchers = (0..FETCHERS).map(|n| {
             let (jobs, peers, events) = (jobs.clone(), Peers::new(worker.clone(), sockets.clone()), events.clone());
-            thread::Builder::new().name(format!("fetch-{n}")).spawn(move || fetcher::run(jobs, peers, events))
+            let buffers = buffers.clone();
+            thread::Builder::new().name(format!("fetch-{n}")).spawn(move || fetcher::run(jobs, peers, &buffers, events))
         });
         let fetchers = fetchers.collect::<io::Result<Vec<_>>>()?;
 
@@ -162,8 +167,13 @@ impl Server {
         };
 
         let executor = executor(Computations::new(events.clone()))?;
-        let shared =
-            Shared { worker: worker.clone(), store: store.clone(), events: events.clone(), sockets: sockets.clone() };
+        let shared = Shared {
+            worker: worker.clone(),
+            store: store.clone(),
+            buffers,
+            events: events.clone(),
+            sockets: sockets.clone(),
+        };
         let data_port = DataPort::start(listener, shared, CONNECTIONS_MAX)?;
         let agent = Agent::new(settings(&config, address, executor.slots()));
         let (lines, to_driver) = (HashMap::new(), events.clone());

@@ -15,7 +15,7 @@ use crate::peer::Peers;
 use crate::replies::{Forwarding, Replies, Reply};
 use crate::sockets::Sockets;
 use crate::store::{Admission, Grant, Segment, Store, Write};
-use array::Buffer;
+use array::{Buffer, BufferPool};
 use log::{debug, info, warn};
 use protocol::limits::{FIRST_MESSAGE_TIMEOUT, PROTOCOL_VERSION};
 use protocol::message::data::{self, DistributeArray, GetSegment};
@@ -47,6 +47,7 @@ const WAKE_TIMEOUT: Duration = Duration::from_secs(1);
 pub(crate) struct Shared {
     pub(crate) worker: WorkerId,
     pub(crate) store: Arc<Mutex<Store>>,
+    pub(crate) buffers: BufferPool,
     pub(crate) events: Events,
     pub(crate) sockets: Sockets,
 }
@@ -328,7 +329,7 @@ impl Connection {
     fn receive(&mut self, head: &Head, grant: Grant) -> Result<Result<Arc<Segment>, WireError>, End> {
         let payload = head.payload.expect("it was admitted by its payload");
         let mut receiving = Receiving { store: &self.shared.store, grant: Some(grant) };
-        let mut buffer = Buffer::zeroed(payload.bytes as usize);
+        let mut buffer = self.shared.buffers.take(payload.bytes as usize);
         self.receiver.read_payload(&payload, buffer.as_bytes_mut()).map_err(|e| end_of_frame(head, e))?;
         Ok(receiving.finish(buffer))
     }

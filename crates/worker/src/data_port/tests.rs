@@ -26,7 +26,8 @@ impl Bench {
         let store = Arc::new(Mutex::new(Store::new(1 << 20)));
         let (queue, inputs) = crossbeam_channel::bounded(8);
         let (events, sockets) = (Events::new(queue), Sockets::default());
-        let shared = Shared { worker: "w1".into(), store: store.clone(), events, sockets };
+        let shared =
+            Shared { worker: "w1".into(), store: store.clone(), buffers: BufferPool::new(1 << 20), events, sockets };
         DataPort::start(listener, shared, connections_max).unwrap();
         Bench { store, inputs, address }
     }

@@ -7,6 +7,7 @@ use crate::download::{self, Layout};
 use crate::error::Error;
 use crate::transfer::{Destination, Link, Progress, run_download, run_upload};
 use crate::upload::{self, length};
+use array::pool::prefer_large_pages;
 use array::{DType, Element};
 use protocol::id::request_name;
 use protocol::limits::REQUEST_TIMEOUT_DEFAULT;
@@ -443,10 +444,13 @@ fn check_length(name: &str, dtype: DType, shape: &[u64], bytes: &[u8]) -> Result
 }
 
 /// Room for `bytes` bytes, or a refusal in words: the numbers come from elsewhere, and may be larger than this machine.
-fn grow<T: Clone + Default>(values: &mut Vec<T>, layout: &Layout, size: u64) -> Result<(), Error> {
+fn grow<T: bytemuck::Pod>(values: &mut Vec<T>, layout: &Layout, size: u64) -> Result<(), Error> {
     let count = usize::try_from(layout.bytes() / size).unwrap_or(usize::MAX);
-    values.clear();
-    values.try_reserve_exact(count).map_err(|_| {
+    if values.len() == count {
+        return Ok(()); // the same again, after a change of plan
+    }
+    // Zeroes that the system provides when they are touched, which the threads that receive do side by side.
+    *values = bytemuck::allocation::try_zeroed_vec(count).map_err(|()| {
         let sentence = format!(
             "{} bytes of '{}' do not fit into this machine's memory; read a range",
             layout.bytes(),
@@ -454,7 +458,7 @@ fn grow<T: Clone + Default>(values: &mut Vec<T>, layout: &Layout, size: u64) -> 
         );
         Error::Refused(WireError::new(ErrorCode::InsufficientMemory, sentence))
     })?;
-    values.resize(count, T::default());
+    prefer_large_pages(bytemuck::cast_slice_mut(values));
     Ok(())
 }
 

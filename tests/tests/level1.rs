@@ -7,7 +7,6 @@
 use protocol::message::client::WorkerState;
 use std::thread;
 use std::time::Duration;
-use tests::harness::level1::OriginalClient;
 use tests::harness::oracle::{Numbers, check_example1, check_example2};
 use tests::harness::wait::until;
 use tests::harness::{Processes, SOON, Setup};
@@ -28,20 +27,6 @@ fn cluster(level_1: &[(&str, &str, &[&str])], ours: usize) -> Processes {
     cluster
 }
 
-fn check_doubles(client: &OriginalClient, name: &str, seed: u64, len: usize) {
-    let values = Numbers::new(seed).doubles(len);
-    client.create_doubles(name, &values);
-    client.apply(name, "example1");
-    check_example1(&values, &client.doubles(name)).unwrap_or_else(|e| panic!("{name}: {e}"));
-}
-
-fn check_ints(client: &OriginalClient, name: &str, seed: u64, len: usize) {
-    let values = Numbers::new(seed).ints(len);
-    client.create_ints(name, &values);
-    client.apply(name, "example2");
-    check_example2(&values, &client.ints(name)).unwrap_or_else(|e| panic!("{name}: {e}"));
-}
-
 /// The worker has computed, and none of its defects came to bear.
 fn check_unbitten(cluster: &Processes, id: &str) {
     let report = cluster.report(id);
@@ -54,8 +39,8 @@ fn java_and_python_workers_compute_arrays_of_any_name() {
     let cluster = cluster(&[("worker-J0", "java", &[]), ("worker-P0", "python", &[])], 0);
     let client = cluster.original_client();
     for (seed, name) in ["plain", "a_b", "x_5", "p", "p_1", "größe", "数_列", "p_1_"].into_iter().enumerate() {
-        check_doubles(&client, name, seed as u64, LEN);
-        check_ints(&client, &format!("{name}_int"), seed as u64, LEN);
+        client.check_doubles(name, seed as u64, LEN);
+        client.check_ints(&format!("{name}_int"), seed as u64, LEN);
     }
     check_unbitten(&cluster, "worker-J0");
     check_unbitten(&cluster, "worker-P0");
@@ -69,7 +54,7 @@ fn several_arrays_at_once_dead_lock_nobody() {
         thread::scope(|scope| {
             for n in 0..6 {
                 let client = &client;
-                scope.spawn(move || check_doubles(client, &format!("a{n}"), n, LEN));
+                scope.spawn(move || client.check_doubles(&format!("a{n}"), n, LEN));
             }
         });
         check_unbitten(&cluster, "only");
@@ -81,8 +66,8 @@ fn repeated_and_alternating_operations_give_what_was_asked_for() {
     let cluster = cluster(&[("j", "java", &[]), ("p", "python", &[])], 0);
     let client = cluster.original_client();
     for round in 0..3 {
-        check_ints(&client, "same", round, 5_000);
-        check_doubles(&client, "same", round, 6_000);
+        client.check_ints("same", round, 5_000);
+        client.check_doubles("same", round, 6_000);
         let values = Numbers::new(round).doubles(6_000);
         for _ in 0..3 {
             client.apply("same", "example1");
@@ -121,7 +106,7 @@ fn empty_and_single_element_arrays_need_no_worker_that_knows_them() {
     client.create_doubles("empty", &[]);
     client.apply("empty", "example1");
     assert_eq!(client.doubles("empty"), [0.0; 0]);
-    check_doubles(&client, "one", 1, 1);
+    client.check_doubles("one", 1, 1);
     for id in ["j", "p"] {
         assert_eq!(cluster.report(id)["bitten"], serde_json::json!({}));
     }
@@ -130,7 +115,7 @@ fn empty_and_single_element_arrays_need_no_worker_that_knows_them() {
 #[test]
 fn a_result_of_megabytes_is_whole() {
     let cluster = cluster(&[("p0", "python", &[]), ("p1", "python", &[])], 0);
-    check_doubles(&cluster.original_client(), "long", 1, 300_000);
+    cluster.original_client().check_doubles("long", 1, 300_000);
     check_unbitten(&cluster, "p0");
 }
 
@@ -139,7 +124,7 @@ fn a_result_torn_by_a_heartbeat_is_asked_for_again() {
     // Lines of segments of 4,096 doubles are about 75 KB, so only a segment of a longer array is torn; it comes in one
     // piece of 8,192 doubles.
     let cluster = cluster(&[("p", "python", &["--quirks", "torn-heartbeat=100000", "--heartbeat", "0.2"])], 2);
-    check_doubles(&cluster.original_client(), "long", 1, 500_000);
+    cluster.original_client().check_doubles("long", 1, 500_000);
     let report = cluster.report("p");
     assert!(report["bitten"]["torn-heartbeat"].as_u64() > Some(0), "nothing was torn: {report}");
 }
@@ -166,7 +151,7 @@ fn a_killed_worker_is_no_reason_for_a_short_answer() {
 fn a_worker_that_dies_of_its_work_loses_it_to_others() {
     let dies: &[&str] = &["--faults", "die-on-process"];
     let cluster = cluster(&[("dies", "java", dies), ("lives", "java", &[]), ("lives-too", "python", &[])], 0);
-    check_doubles(&cluster.original_client(), "a", 1, LEN);
+    cluster.original_client().check_doubles("a", 1, LEN);
     until("the death of the worker to be known", SOON, || {
         let workers = cluster.connect().workers().unwrap();
         workers.iter().any(|worker| worker.id == "dies".into() && worker.state == WorkerState::Down).then_some(())
@@ -194,7 +179,7 @@ fn a_mute_worker_keeps_nobody_waiting_when_one_of_ours_has_the_values() {
 fn a_mute_worker_is_given_up_and_its_work_goes_to_another_of_its_kind() {
     let mute: &[&str] = &["--faults", "mute-after=1"];
     let cluster = cluster(&[("mute", "python", mute), ("speaks", "java", &[])], 0);
-    check_doubles(&cluster.original_client(), "a", 5, LEN);
+    cluster.original_client().check_doubles("a", 5, LEN);
     let log = cluster.log_text("master");
     assert!(log.contains("worker mute of level 1 is gone: it gives signs of life, but does not answer"), "{log}");
     check_unbitten(&cluster, "speaks");
@@ -207,7 +192,7 @@ fn a_silent_worker_is_dead_after_ten_seconds() {
     let client = cluster.connect();
     until("the silent worker to be down", SOON, || (client.status().unwrap().workers_alive == 1).then_some(()));
     assert!(cluster.log_text("master").contains("worker silent of level 1 is gone"));
-    check_doubles(&cluster.original_client(), "a", 1, LEN);
+    cluster.original_client().check_doubles("a", 1, LEN);
 }
 
 #[test]
@@ -246,7 +231,7 @@ fn a_second_process_under_a_live_id_replaces_the_first() {
 #[test]
 fn a_worker_with_one_core_is_kept_out_of_the_way() {
     let cluster = cluster(&[("single", "java", &["--cores", "1"]), ("p", "python", &[])], 0);
-    check_doubles(&cluster.original_client(), "a", 1, LEN);
+    cluster.original_client().check_doubles("a", 1, LEN);
     let report = cluster.report("single");
     assert_eq!((&report["computed"], &report["bitten"]), (&0.into(), &serde_json::json!({})));
     check_unbitten(&cluster, "p");
@@ -276,7 +261,7 @@ fn original_and_our_workers_mix_and_ours_keep_a_copy_of_everything() {
 fn slow_workers_take_part_and_are_not_given_up() {
     let slow: &[&str] = &["--faults", "slow=1"];
     let cluster = cluster(&[("slow", "java", slow), ("quick", "java", &[])], 0);
-    check_doubles(&cluster.original_client(), "a", 1, LEN);
+    cluster.original_client().check_doubles("a", 1, LEN);
     check_unbitten(&cluster, "slow");
     assert_eq!(cluster.connect().status().unwrap().workers_alive, 2);
 }
@@ -300,7 +285,7 @@ fn a_get_waits_for_the_newest_operation_accepted_before_it() {
     let cluster = cluster(&[("slow", "java", &["--faults", "slow=0.5"])], 0);
     let client = cluster.original_client();
     for round in 0..3 {
-        check_doubles(&client, "a", round, 8_000);
+        client.check_doubles("a", round, 8_000);
     }
 }
 
@@ -319,7 +304,7 @@ fn memory_of_the_master_is_a_limit_for_level_1_alone() {
     );
     assert_eq!(answer.status, "error");
     assert!(answer.text.as_ref().is_some_and(|text| text.contains("4 MiB") && text.contains("--memory")), "{answer:?}");
-    check_doubles(&client, "small", 1, 10_000);
+    client.check_doubles("small", 1, 10_000);
     let waiting = Duration::from_secs(10);
     until("the memory to be given back", waiting, || {
         let answer = client.send(b"{\"type\":\"GET_RESULT\",\"data\":{\"arrayId\":\"small\"}}");

@@ -3,7 +3,6 @@
 
 use std::fmt::Display;
 use std::time::{Duration, Instant};
-use tests::harness::level1::OriginalClient;
 use tests::harness::oracle::{Numbers, check_example1, check_example2};
 use tests::harness::wait::until;
 use tests::harness::{Processes, SOON, Setup};
@@ -124,20 +123,6 @@ fn with_our_workers(flavour: &str, options: &[&str]) -> Processes {
     cluster
 }
 
-fn check_doubles(client: &OriginalClient, name: &str, seed: u64, len: usize) {
-    let values = Numbers::new(seed).doubles(len);
-    client.create_doubles(name, &values);
-    client.apply(name, "example1");
-    check_example1(&values, &client.doubles(name)).unwrap_or_else(|e| panic!("{name}: {e}"));
-}
-
-fn check_ints(client: &OriginalClient, name: &str, seed: u64, len: usize) {
-    let values = Numbers::new(seed).ints(len);
-    client.create_ints(name, &values);
-    client.apply(name, "example2");
-    check_example2(&values, &client.ints(name)).unwrap_or_else(|e| panic!("{name}: {e}"));
-}
-
 fn check_nobody_lost(cluster: &Processes) {
     let report = cluster.report("master");
     assert_eq!(report["lost"], serde_json::json!([]), "{report}");
@@ -147,14 +132,14 @@ fn check_nobody_lost(cluster: &Processes) {
 fn our_workers_give_a_java_master_what_its_own_never_could() {
     let cluster = with_our_workers("java", &[]);
     let client = cluster.original_client();
-    check_doubles(&client, "a_b", 1, 60_000);
-    check_ints(&client, "p", 2, 20_000);
-    check_ints(&client, "p_1", 3, 20_000);
-    check_doubles(&client, "gr\u{f6}\u{df}e", 4, 1);
+    client.check_doubles("a_b", 1, 60_000);
+    client.check_ints("p", 2, 20_000);
+    client.check_ints("p_1", 3, 20_000);
+    client.check_doubles("gr\u{f6}\u{df}e", 4, 1);
     // Again under the same id: longer, shorter, and of the other type.
-    check_doubles(&client, "a_b", 5, 70_000);
-    check_doubles(&client, "a_b", 6, 100);
-    check_ints(&client, "a_b", 7, 5_000);
+    client.check_doubles("a_b", 5, 70_000);
+    client.check_doubles("a_b", 6, 100);
+    client.check_ints("a_b", 7, 5_000);
     for _ in 0..3 {
         client.apply("p", "example2");
         check_example2(&Numbers::new(2).ints(20_000), &client.ints("p")).unwrap();

@@ -146,7 +146,7 @@ fn what_is_wrong_is_named() {
         (r#"{"type":"GET_RESULT" "data":{}}"#.into(), "',' or '}'"),
         (r#"{type:"GET_RESULT"}"#.into(), "'\"'"),
         (r#"{"type":"REGISTER_WORKER","data":{"cores":"2","memory":1}}"#.into(), "cores"),
-        (r#"{"type":"REGISTER_WORKER","data":{"cores":2,"memory":-1}}"#.into(), "a number from 0"),
+        (r#"{"type":"REGISTER_WORKER","data":{"cores":2,"memory":-1}}"#.into(), "whole number from 0"),
         (r#"{"type":"DISTRIBUTE_ARRAY","data":{"arrayId":"a","segmentId":0,"startIndex":0.5}}"#.into(), "whole number"),
         (with("[1,2,\"x\"]"), "values[2]"),
         (with("[1,null]"), "values[1]: 'null'"),

@@ -1,5 +1,6 @@
 //! Peers of level 1: a client that speaks like the original's, and programs that imitate the original's masters and workers.
 
+use super::oracle::{Numbers, check_example1, check_example2};
 use super::process::Process;
 use super::{Processes, SOON, Setup};
 use protocol::level1::{Answer, Body, Incoming, LINE_BYTES_MAX, LineReader, LineWriter};
@@ -68,6 +69,22 @@ impl OriginalClient {
     /// GET_RESULT of ints.
     pub fn ints(&self, array_id: &str) -> Vec<i32> {
         protocol::level1::to_int32(&self.doubles(array_id)).expect("int32")
+    }
+
+    /// Stores doubles, computes, and compares every value.
+    pub fn check_doubles(&self, array_id: &str, seed: u64, len: usize) {
+        let values = Numbers::new(seed).doubles(len);
+        self.create_doubles(array_id, &values);
+        self.apply(array_id, "example1");
+        check_example1(&values, &self.doubles(array_id)).unwrap_or_else(|e| panic!("{array_id}: {e}"));
+    }
+
+    /// The same with ints.
+    pub fn check_ints(&self, array_id: &str, seed: u64, len: usize) {
+        let values = Numbers::new(seed).ints(len);
+        self.create_ints(array_id, &values);
+        self.apply(array_id, "example2");
+        check_example2(&values, &self.ints(array_id)).unwrap_or_else(|e| panic!("{array_id}: {e}"));
     }
 
     fn request(&self, kind: &str, array_id: &str) -> LineWriter {

@@ -182,7 +182,7 @@ impl Line {
     pub fn into_body(mut self) -> Result<Body, WireError> {
         Ok(match self.kind.as_str() {
             "REGISTER_WORKER" => {
-                Body::RegisterWorker { cores: self.number("cores")? as u32, memory: self.number("memory")? as u64 }
+                Body::RegisterWorker { cores: self.whole("cores")? as u32, memory: self.whole("memory")? }
             }
             "HEARTBEAT" => Body::Heartbeat,
             "SHUTDOWN" => Body::Shutdown,
@@ -239,13 +239,6 @@ impl Line {
         match self.fields.get(field) {
             Some(Scalar::Text(text)) => Ok(text.clone()),
             _ => Err(self.wrong(field, "a string")),
-        }
-    }
-
-    fn number(&self, field: &str) -> Result<f64, WireError> {
-        match self.fields.get(field) {
-            Some(Scalar::Number(number)) if *number >= 0.0 => Ok(*number),
-            _ => Err(self.wrong(field, "a number from 0")),
         }
     }
 

@@ -41,6 +41,7 @@ fn committed() -> ArrayCommitted {
         handle: "a@v1".into(),
         copies: 2,
         target: 2,
+        crc32c: Some(7),
         durability: Durability::Synced,
     }
 }

@@ -53,6 +53,7 @@ fn samples() -> Vec<Message> {
         replicas: "recomputed".into(),
         redispatched: 0,
         exact: true,
+        crc32c: Some(7),
         durability: Durability::Memory,
         elapsed_us: 812,
     };
@@ -175,6 +176,7 @@ fn samples() -> Vec<Message> {
             handle: "a@v17".into(),
             copies: 2,
             target: 2,
+            crc32c: Some(7),
             durability: Durability::Synced,
         }
         .into()),

@@ -286,6 +286,7 @@ impl FakeMaster {
                     status: "created".into(),
                     copies: 1,
                     target: 1,
+                    crc32c: None,
                     durability: Durability::Synced,
                 }
                 .into()
@@ -311,6 +312,7 @@ impl FakeMaster {
                     replicas: "received".into(),
                     redispatched: 0,
                     exact: true,
+                    crc32c: None,
                     durability: Durability::Memory,
                     elapsed_us: 1000,
                 }

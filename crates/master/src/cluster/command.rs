@@ -2,7 +2,7 @@
 
 use array::DType;
 use protocol::message::client::Incident;
-use protocol::{ArrayId, CopyId, SessionId, VersionId, WorkerId};
+use protocol::{ArrayId, CopyId, SegmentIndex, SessionId, VersionId, WorkerId};
 use serde::{Deserialize, Serialize};
 
 /// One change of the catalog. Written to the log as JSON; a record that names a command unknown here refuses the start.
@@ -127,6 +127,14 @@ pub struct NewArray {
 /// One segment of a new version: `[crc32c, [holders, the primary first]]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NewSegment(pub u32, pub Vec<WorkerId>);
+
+/// CRC-32C of the bytes of all segments in order.
+pub fn combined_crc32c(segments: &[NewSegment], bytes: impl Fn(SegmentIndex) -> u64) -> u32 {
+    let with_next = |crc, (segment, NewSegment(next, _)): (SegmentIndex, &NewSegment)| {
+        array::checksum::combine(crc, *next, bytes(segment))
+    };
+    (0..).zip(segments).fold(0, with_next)
+}
 
 /// The request behind a command, and what it is answered if the command is not refused. Logged with the change, so
 /// that the one never exists without the other.

@@ -13,7 +13,7 @@
 //! wait for the end of a long one. Only a few segments are sent at a time; the rest can still go elsewhere.
 
 use super::catalog::already_exists;
-use super::command::{Command, NewArray, NewSegment};
+use super::command::{Command, NewArray, NewSegment, combined_crc32c};
 use super::requests::{Answer, Key, Origin};
 use super::{Cluster, Member, Then};
 use array::Operation;
@@ -220,6 +220,7 @@ impl Cluster {
             replicas: if running.received == 0 { "recomputed" } else { "mixed" }.to_string(),
             redispatched: running.redispatched,
             exact: running.exact,
+            crc32c: None,
             durability: if running.into.is_some() { Durability::Synced } else { Durability::Memory },
             elapsed_us: self.now.elapsed.saturating_sub(running.started).as_micros() as u64,
         }
@@ -454,6 +455,7 @@ impl Cluster {
         let reply = OperationComplete {
             status: OperationState::Complete,
             copies: copies.unwrap_or(running.replication),
+            crc32c: Some(combined_crc32c(&segments, |segment| self.result_copy(id, segment).bytes())),
             ..self.processing(id, running)
         };
         let sync = running.into.is_some(); // the result of an unnamed one can be computed again

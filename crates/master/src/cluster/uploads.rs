@@ -5,7 +5,7 @@
 //! (those that got lost on the way are fetched from worker to worker) and makes the array exist by one command.
 
 use super::catalog::{already_exists, element_count};
-use super::command::{Command, NewSegment};
+use super::command::{Command, NewSegment, combined_crc32c};
 use super::placement::place;
 use super::requests::{Answer, Key};
 use super::{Cluster, Then};
@@ -13,6 +13,7 @@ use array::{DType, Grid, LEN_MAX};
 use protocol::message::Body;
 use protocol::message::client::*;
 use protocol::message::worker::{DropCopies, Reserve};
+use protocol::size::format_size;
 use protocol::{ArrayId, CopyId, CopyRecord, ErrorCode, SegmentIndex, VersionId, WireError, WorkerId, limits, name};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -90,6 +91,7 @@ impl Cluster {
         if let Some(park) = self.enough_workers(len > 0)? {
             return Ok(park);
         }
+        self.check_fits_at_all(&create, len)?;
         let grid = Grid::new(len);
         let segments = grid.segments();
         if let Some(version) = self.uploads.iter().find(|(_, upload)| upload.created_by == key).map(|(id, _)| *id) {
@@ -114,6 +116,23 @@ impl Cluster {
         self.uploads.insert(version, upload);
         self.plan(version, key, (0..segments).collect(), BTreeSet::new());
         Ok(Answer::Later)
+    }
+
+    /// Refuses what all workers together have no room for, even if they were empty: planning its segments would only keep
+    /// everybody waiting.
+    fn check_fits_at_all(&self, create: &CreateArray, len: u64) -> Result<(), WireError> {
+        let bytes = len * create.dtype.size() as u64;
+        let memory = self.placeable().fold(0_u64, |sum, (_, member)| sum.saturating_add(member.hello.memory_bytes));
+        if bytes <= memory {
+            return Ok(());
+        }
+        let text = format!(
+            "'{}' has {}, and all workers together have {} of memory; add workers, or give them more --memory",
+            create.array_id,
+            format_size(bytes),
+            format_size(memory)
+        );
+        Err(WireError::new(ErrorCode::InsufficientMemory, text).array(create.array_id.clone()))
     }
 
     /// Whether there are workers for something new: none if there are, a reason to wait, or an error.
@@ -414,6 +433,7 @@ impl Cluster {
             handle: name::handle(&upload.name, version),
             copies: copies.map_or(replication, |copies| copies as u32),
             target: replication,
+            crc32c: Some(combined_crc32c(&segments, |segment| upload.segment_bytes(segment))),
             durability: Durability::Synced,
         });
         let command = Command::CreateArray {

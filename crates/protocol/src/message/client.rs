@@ -116,6 +116,9 @@ pub struct ArrayCommitted {
     pub copies: u32,
     /// Copies it is meant to have.
     pub target: u32,
+    /// CRC-32C of all its bytes in order, combined from those of the segments.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crc32c: Option<u32>,
     /// Whether the answer outlives the master.
     pub durability: Durability,
 }
@@ -180,6 +183,9 @@ pub struct OperationComplete {
     pub redispatched: u32,
     /// Whether every bit is the same on any layout.
     pub exact: bool,
+    /// CRC-32C of all bytes of the result in order, combined from those of the segments; when it is complete.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crc32c: Option<u32>,
     /// Whether the answer outlives the master.
     pub durability: Durability,
     /// From the request to this answer.

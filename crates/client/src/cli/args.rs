@@ -118,6 +118,9 @@ pub enum Command {
     },
     /// Show what went wrong, and how it was mended
     Recovery,
+    /// Measure the cluster: one line of JSON for each workload
+    #[command(after_help = BENCH_EXAMPLES)]
+    Bench(Bench),
     /// Delete an array
     Delete {
         /// The array
@@ -145,6 +148,23 @@ pub enum Command {
         directory: Option<PathBuf>,
     },
 }
+
+const BENCH_EXAMPLES: &str = "\
+Workloads:
+  create       store an array
+  get          read one
+  apply1       example1 on float64, until the result has all its copies
+  apply2       example2 on int32
+  apply1_get   apply1, then read the result
+  latency      apply1 on 10,000 elements, 2,000 times
+  memory       store and apply once; `memory_bytes` is what the workers then use
+
+Times are milliseconds from the request to its reply. Every repetition has other values; what is
+made is called bench-… and deleted again.
+
+Examples:
+  client bench --workload create,get,apply1
+  client bench --workload latency --n 1000 --reps 500";
 
 const COMPLETIONS_EXAMPLES: &str = "\
 Examples:
@@ -250,6 +270,49 @@ pub struct Get {
     pub dtype: Option<DType>,
 }
 
+/// Arguments of `bench`.
+#[derive(Debug, clap::Args)]
+pub struct Bench {
+    /// What to measure; several are separated by commas
+    #[arg(long, value_enum, required = true, value_delimiter = ',')]
+    pub workload: Vec<Workload>,
+    /// Elements of each array [default: 10000000; latency: 10000]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(..=array::LEN_MAX))]
+    pub n: Option<u64>,
+    /// Repetitions [default: 7; latency: 2000; memory has one]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    pub reps: Option<u32>,
+}
+
+/// What `bench` measures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub enum Workload {
+    /// Store an array
+    Create,
+    /// Read one
+    Get,
+    /// example1
+    #[value(name = "apply1")]
+    Apply1,
+    /// example2
+    #[value(name = "apply2")]
+    Apply2,
+    /// example1, then read
+    #[value(name = "apply1_get")]
+    Apply1Get,
+    /// Many short ones
+    Latency,
+    /// What the workers use
+    Memory,
+}
+
+impl std::fmt::Display for Workload {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.to_possible_value().expect("none is left out").get_name())
+    }
+}
+
 /// What can be done with operations.
 #[derive(Debug, Subcommand)]
 pub enum OperationsCommand {
@@ -344,6 +407,7 @@ mod tests {
             "operations wait 3",
             "operations cancel 3",
             "recovery",
+            "bench --workload create,apply1_get --n 1000 --reps 3",
             "delete a --yes",
             "shutdown --yes",
             "completions bash",
@@ -375,6 +439,9 @@ mod tests {
             "--timeout inf list",
             "--level 3 list",
             "wait",
+            "bench",
+            "bench --workload nothing",
+            "bench --workload get --reps 0",
             "nonsense",
         ] {
             assert!(parse(line).is_err(), "{line}");

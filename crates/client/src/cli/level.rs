@@ -27,6 +27,7 @@ pub fn check(command: &Command) -> Result<(), String> {
         Command::Status => Err("status".to_string()),
         Command::Operations { .. } => Err("operations".to_string()),
         Command::Recovery => Err("recovery".to_string()),
+        Command::Bench(_) => Err("bench".to_string()),
         Command::Delete { .. } => Err("delete".to_string()),
         Command::Shutdown { .. } => Err("shutdown".to_string()),
     }

@@ -3,7 +3,8 @@
 //! - [`args`]: commands, options, and the help that teaches them. [`document`]: the other texts that are made from them.
 //! - [`prompt`]: the same commands, one a line, from a terminal or a pipe.
 //! - [`session`]: the way to the master. [`level`]: what level 1 has of all this.
-//! - [`store`], [`fetch`], [`compute`], [`manage`]: the commands by group, each a function from arguments to output.
+//! - [`store`], [`fetch`], [`compute`], [`manage`]: the commands by group, each a function from arguments to output. [`bench`]
+//!   measures.
 //! - [`render`]: tables, arrays as NumPy prints them, JSON.
 //! - [`console`]: standard input and output, and who is at the other end. [`interrupt`]: Ctrl-C.
 //! - [`failure`]: exit codes.
@@ -11,6 +12,7 @@
 //! A command takes the same path wherever it comes from: [`perform`].
 
 pub mod args;
+pub mod bench;
 pub mod compute;
 pub mod console;
 pub mod document;
@@ -134,6 +136,7 @@ fn dispatch(context: &Context, command: &Command, source: Option<store::Source>)
         Command::Operations { command: Some(OperationsCommand::Wait { id }) } => compute::wait(context, *id),
         Command::Operations { command: Some(OperationsCommand::Cancel { id }) } => compute::cancel(context, *id),
         Command::Recovery => manage::recovery(context),
+        Command::Bench(bench) => bench::run(context, bench),
         Command::Delete { name, .. } => manage::delete(context, name),
         Command::Shutdown { .. } => manage::shutdown(context),
         // Have been answered before connecting.

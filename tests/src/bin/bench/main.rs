@@ -1,5 +1,6 @@
 //! What `scripts/bench` runs: measurements on real processes, one module for each subcommand.
 
+mod floor;
 mod scaling;
 mod times;
 
@@ -20,7 +21,10 @@ fn main() -> ExitCode {
 fn run() -> Result<(), String> {
     let mut words = std::env::args().skip(1);
     match words.next().as_deref() {
+        Some("floor") => floor::run(&words.collect::<Vec<_>>()),
         Some("scaling") => scaling::run(&words.collect::<Vec<_>>()),
-        other => Err(format!("what is to be measured? there is scaling, and not {}", other.unwrap_or("nothing"))),
+        other => {
+            Err(format!("what is to be measured? there are floor and scaling, and not {}", other.unwrap_or("nothing")))
+        }
     }
 }

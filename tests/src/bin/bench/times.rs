@@ -11,6 +11,20 @@ impl Times {
         self.0.push(time);
     }
 
+    /// Adds it, unless it was for warming up.
+    pub fn add_if(&mut self, counts: bool, time: Duration) {
+        if counts {
+            self.add(time);
+        }
+    }
+
+    /// The median, in seconds.
+    pub fn median_s(&self) -> f64 {
+        let mut sorted = self.0.clone();
+        sorted.sort();
+        median(&sorted).as_secs_f64()
+    }
+
     /// The median and, beside it, the least and the greatest, in milliseconds: `  12.3 (11.0..15.2)`.
     pub fn show(&self) -> String {
         let mut sorted = self.0.clone();

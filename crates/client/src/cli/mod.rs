@@ -3,8 +3,8 @@
 //! - [`args`]: commands, options, and the help that teaches them. [`document`]: the other texts that are made from them.
 //! - [`prompt`]: the same commands, one a line, from a terminal or a pipe.
 //! - [`session`]: the way to the master. [`level`]: what level 1 has of all this.
-//! - [`store`], [`fetch`], [`compute`], [`manage`]: the commands by group, each a function from arguments to output. [`bench`]
-//!   measures.
+//! - [`store`], [`fetch`], [`compute`], [`manage`]: the commands by group, each a function from arguments to output.
+//!   [`mod@bench`] measures.
 //! - [`render`]: tables, arrays as NumPy prints them, JSON.
 //! - [`console`]: standard input and output, and who is at the other end. [`interrupt`]: Ctrl-C.
 //! - [`failure`]: exit codes.

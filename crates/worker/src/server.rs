@@ -28,11 +28,12 @@ use log::info;
 use protocol::WorkerId;
 use protocol::frame::unix_ms;
 use protocol::limits::CONNECTIONS_MAX;
+use protocol::net;
 use protocol::size::format_size;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -131,7 +132,7 @@ impl Server {
         buffers: BufferPool,
         executor: impl FnOnce(Computations) -> io::Result<Box<dyn Executor>>,
     ) -> io::Result<Server> {
-        let listener = TcpListener::bind(config.listen)
+        let listener = net::listen(config.listen)
             .map_err(|e| io::Error::new(e.kind(), format!("cannot listen on {}: {e}", config.listen)))?;
         let address = listener.local_addr()?;
         info!(

@@ -24,7 +24,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Instant;
-use worker::agent::ComputeJob;
+use worker::compute::ComputeJob;
 use worker::store::{Account, Pool, Segment};
 use worker::{Computations, Config, Executor, ExitReason, Handle, Server};
 

@@ -1,8 +1,9 @@
 //! The sockets of the link to the master: one thread that connects and then reads, one that writes.
 
 use crate::agent::{DIAL_TIMEOUT, Event};
-use crate::driver::{Events, Line, lock};
+use crate::lock;
 use crate::original::{Heard, Reply};
+use crate::queue::{Events, Line, Outgoing};
 use crate::sockets::{Sockets, Writer};
 use crate::store::{Room, Store};
 use crossbeam_channel::{Receiver, Sender};
@@ -26,14 +27,6 @@ pub(crate) struct Dialer {
     pub(crate) events: Events,
     /// For the memory of what an original master sends inside its lines.
     pub(crate) store: Arc<Mutex<Store>>,
-}
-
-/// What goes to the master.
-pub(crate) enum Outgoing {
-    /// A message of level 2.
-    Message(Message),
-    /// A line for an original master; the driver is told when it is written.
-    Reply { reply: Reply, short: bool },
 }
 
 impl Dialer {

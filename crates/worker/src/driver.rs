@@ -2,91 +2,23 @@
 //! next event.
 
 use crate::agent::{Agent, Effect, Event, ExitReason, HeartbeatJob};
-use crate::control::{Dialer, Outgoing};
+use crate::compute::Computed;
+use crate::control::Dialer;
 use crate::executor::Executor;
+use crate::lock;
+use crate::queue::{Events, Input, Line, Outgoing};
 use crate::sockets::Sockets;
 use crate::store::Store;
 use crossbeam_channel::{Receiver, Sender, TrySendError};
-use protocol::{WorkerId, net};
+use protocol::WorkerId;
 use std::collections::{HashMap, VecDeque};
-use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Computations that are answered together at most, so that one answer stays small beside a header line.
 const MERGED_MAX: usize = 256;
-
-/// How long a thread waits until the driver has taken note of something. The driver never waits, so this only
-/// ends when the machine is overloaded beyond use.
-const NOTE_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Takes the lock. Whoever panics while he has it leaves the store in doubt, so that everybody else ends too.
-pub(crate) fn lock(store: &Mutex<Store>) -> MutexGuard<'_, Store> {
-    store.lock().expect("a thread panicked while it had the store")
-}
-
-/// What the driver is woken by.
-pub(crate) enum Input {
-    /// Something happened.
-    Event(Event),
-    /// Something happened, and somebody waits until everything about it is queued.
-    Noted(Event, Sender<()>),
-    /// A connection to the master exists.
-    Opened { link: u64, local: Option<SocketAddr>, line: Line },
-    /// End at once.
-    Abort,
-}
-
-/// The driver's queue, as everybody else sees it. Who sends into a full queue waits.
-#[derive(Clone)]
-pub(crate) struct Events(Sender<Input>);
-
-impl Events {
-    pub(crate) fn new(queue: Sender<Input>) -> Events {
-        Events(queue)
-    }
-
-    /// Tells of an event. When the driver has ended, nobody needs to know.
-    pub(crate) fn send(&self, event: Event) {
-        let _ = self.0.send(Input::Event(event));
-    }
-
-    /// Tells of an event and waits until its effects are performed: what it has to say to the master is
-    /// queued then. False when the driver has ended.
-    pub(crate) fn note(&self, event: Event) -> bool {
-        let (done, is_done) = crossbeam_channel::bounded(1);
-        self.0.send(Input::Noted(event, done)).is_ok() && is_done.recv_timeout(NOTE_TIMEOUT).is_ok()
-    }
-
-    pub(crate) fn opened(&self, link: u64, local: Option<SocketAddr>, line: Line) {
-        let _ = self.0.send(Input::Opened { link, local, line });
-    }
-
-    /// Ends the driver.
-    pub(crate) fn abort(&self) {
-        let _ = self.0.send(Input::Abort);
-    }
-}
-
-/// The writing end of a connection to the master. Dropping it hangs up.
-pub(crate) struct Line {
-    queue: Sender<Outgoing>,
-    stream: Arc<TcpStream>,
-}
-
-impl Line {
-    pub(crate) fn new(queue: Sender<Outgoing>, stream: Arc<TcpStream>) -> Line {
-        Line { queue, stream }
-    }
-}
-
-impl Drop for Line {
-    fn drop(&mut self) {
-        net::hang_up(&self.stream);
-    }
-}
 
 /// The driver. What it may block on is the `inputs` queue alone.
 pub(crate) struct Driver {
@@ -145,7 +77,7 @@ impl Driver {
     }
 
     /// Takes computations that have ended meanwhile together, so that they share an answer; waits for none.
-    fn merge_computed(&self, mut ended: Vec<crate::agent::Computed>, waiting: &mut VecDeque<Input>) -> Event {
+    fn merge_computed(&self, mut ended: Vec<Computed>, waiting: &mut VecDeque<Input>) -> Event {
         while ended.len() < MERGED_MAX {
             match self.inputs.try_recv() {
                 Ok(Input::Event(Event::Computed(more))) => ended.extend(more),

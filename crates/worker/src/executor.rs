@@ -2,8 +2,9 @@
 //! wherever else an [`Executor`] does them.
 
 use crate::Serving;
-use crate::agent::{ComputeFailure, ComputeJob, Computed, Event};
-use crate::driver::Events;
+use crate::agent::Event;
+use crate::compute::{ComputeFailure, ComputeJob, Computed};
+use crate::queue::Events;
 use crate::store::Segment;
 use array::BufferPool;
 use log::{debug, error};

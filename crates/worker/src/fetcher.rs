@@ -2,8 +2,8 @@
 
 use crate::Serving;
 use crate::agent::{Event, FetchJob, Fetched};
-use crate::driver::Events;
 use crate::peer::{Peer, PeerError, Peers, REPLY_TIMEOUT};
+use crate::queue::Events;
 use array::{Buffer, BufferPool};
 use crossbeam_channel::Receiver;
 use log::debug;

@@ -7,11 +7,12 @@
 //! - [`agent`]: the link to the master and the work, as a state machine of events and effects;
 //! - [`original`]: the same for a master of the original system.
 //!
-//! Around them is the shell. [`server`] makes its queues and threads: the driver owns the agent and performs
+//! Around them is the shell, which has the computations ([`compute`]) done. [`server`] makes its queues and threads: the driver owns the agent and performs
 //! its effects, the data port serves segments, the executor computes, the fetchers repair, the heartbeat says
 //! that the worker lives. `PROTOCOL.md` of the crate `protocol` says what is spoken, in its sections 2.7 and 2.8.
 
 pub mod agent;
+pub mod compute;
 pub mod config;
 mod control;
 mod data_port;
@@ -22,6 +23,7 @@ mod fetcher;
 mod heartbeat;
 pub mod original;
 mod peer;
+mod queue;
 mod replies;
 pub mod server;
 mod sockets;
@@ -33,6 +35,12 @@ pub use server::{Config, Handle, Server, Worker};
 pub use store::Store;
 
 use std::fmt;
+use std::sync::{Mutex, MutexGuard};
+
+/// Takes the lock. Whoever panics while he has it leaves the store in doubt, so that everybody else ends too.
+pub(crate) fn lock(store: &Mutex<Store>) -> MutexGuard<'_, Store> {
+    store.lock().expect("a thread panicked while it had the store")
+}
 
 /// The client's request that something serves, as the beginning of a log line; nothing if there is none.
 pub(crate) struct Serving<'a>(pub &'a Option<String>);

@@ -16,11 +16,13 @@
 
 use crate::agent::{Agent, Event, ExitReason, Settings};
 use crate::data_port::{DataPort, Shared};
-use crate::driver::{Driver, Events, Input, lock};
+use crate::driver::Driver;
 use crate::executor::{Computations, Executor, Pool};
 use crate::fetcher::{self, FETCH_SLOTS, FETCHERS};
 use crate::heartbeat;
+use crate::lock;
 use crate::peer::Peers;
+use crate::queue::{Events, Input};
 use crate::sockets::Sockets;
 use crate::store::{Account, Store};
 use array::BufferPool;

@@ -55,7 +55,7 @@ pub enum Action {
     /// The oldest proposed command is in the log.
     Written { life: u64 },
     /// A computation ends.
-    Computed { who: Life, computed: worker::agent::Computed },
+    Computed { who: Life, computed: worker::compute::Computed },
     /// A request reaches a data port.
     RpcArrives { rpc: u64 },
     /// Its bytes are there.

@@ -16,7 +16,8 @@ use protocol::{CopyId, ErrorCode, Message, Payload, WireError, WorkerId};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
-use worker::agent::{Agent, Computed, FetchJob, Fetched, Settings};
+use worker::agent::{Agent, FetchJob, Fetched, Settings};
+use worker::compute::Computed;
 use worker::store::{Admission, Grant, Store, Write};
 
 /// Any process.
@@ -315,7 +316,7 @@ impl World {
                 }
                 let broken = job.verify && !job.source.is_intact();
                 let outcome = match broken {
-                    true => Err(worker::agent::ComputeFailure::SourceBroken(job.source)),
+                    true => Err(worker::compute::ComputeFailure::SourceBroken(job.source)),
                     false => Ok((buffer, crc32c)),
                 };
                 let busy = match is_level_1 && self.random.one_in(20) {

@@ -26,7 +26,7 @@ use protocol::level1::{Body, LineWriter};
 use protocol::{CopyId, WireError};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
-use worker::agent::{ComputeFailure, ComputeJob, Computed};
+use worker::compute::{ComputeFailure, ComputeJob, Computed};
 
 /// Elements of a piece. A Python worker that has megabytes to say tears them more often, and a piece is what is lost when a
 /// worker dies.

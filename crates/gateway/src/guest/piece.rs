@@ -6,7 +6,7 @@ use protocol::CopyId;
 use protocol::level1::{LineWriter, data_type, to_int32};
 use std::borrow::Cow;
 use std::ops::Range;
-use worker::agent::ComputeJob;
+use worker::compute::ComputeJob;
 
 /// Elements of each result that are computed here as well, to see whether it is one.
 const SAMPLES: usize = 16;

@@ -1,15 +1,15 @@
 //! What an agent takes and gives: events, effects, jobs and why it ends.
 
+use crate::compute::{ComputeJob, Computed};
 use crate::original::{Heard, Reply};
 use crate::store::Segment;
-use array::{Buffer, DType, Operation};
+use array::{Buffer, DType};
 use protocol::message::client::Endpoint;
 use protocol::size::format_size;
 use protocol::{CopyId, CopyRecord, Message, WireError, WorkerId};
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// What can happen.
 #[derive(Debug)]
@@ -112,43 +112,6 @@ pub enum Effect {
     Free(Vec<Arc<Segment>>),
     /// End the program.
     Exit(ExitReason),
-}
-
-/// One segment to compute.
-#[derive(Debug)]
-pub struct ComputeJob {
-    /// Its number, for the answer.
-    pub job: u64,
-    /// What to compute.
-    pub operation: Operation,
-    /// From what.
-    pub source: Arc<Segment>,
-    /// What it will be.
-    pub result: CopyId,
-    /// Whether to check the source's bytes first.
-    pub verify: bool,
-    /// The client's request it serves.
-    pub request: Option<String>,
-}
-
-/// What became of a [`ComputeJob`].
-#[derive(Debug)]
-pub struct Computed {
-    /// Its number.
-    pub job: u64,
-    /// The result and its CRC-32C.
-    pub outcome: Result<(Buffer, u32), ComputeFailure>,
-    /// How long it took.
-    pub busy: Duration,
-}
-
-/// Why a computation gave nothing.
-#[derive(Debug)]
-pub enum ComputeFailure {
-    /// The source's bytes don't fit its checksum any more.
-    SourceBroken(Arc<Segment>),
-    /// The kernel panicked, with this message.
-    Panicked(String),
 }
 
 /// One copy to fetch from another worker.

@@ -1,9 +1,10 @@
 //! How the instructions of the master are followed, from the first look at them to their answer.
 
 use super::Agent;
-use super::event::{ComputeFailure, ComputeJob, Computed, Effect, FetchJob, Fetched};
+use super::event::{Effect, FetchJob, Fetched};
 use super::work::{FetchTask, Origin, Reports, ResultTask};
 use crate::Serving;
+use crate::compute::{ComputeFailure, ComputeJob, Computed};
 use crate::store::{Segment, Store, check_length};
 use log::{debug, warn};
 use protocol::message::worker::*;

@@ -24,7 +24,7 @@ mod original_link;
 mod tests;
 mod work;
 
-pub use event::{ComputeFailure, ComputeJob, Computed, Effect, Event, ExitReason, FetchJob, Fetched, HeartbeatJob};
+pub use event::{Effect, Event, ExitReason, FetchJob, Fetched, HeartbeatJob};
 pub use link::{BACKOFF_MAX, BACKOFF_MIN, COMPLAINT_INTERVAL, DIAL_TIMEOUT, DRAIN_TIMEOUT, QUIET_MAX};
 
 use crate::Serving;

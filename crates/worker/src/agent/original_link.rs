@@ -6,7 +6,8 @@
 //! cluster waits for the master of that cluster and for no other.
 
 use super::link::{ORIGINALS_TAKE_NOTHING, QUIET_MAX, State};
-use super::{Agent, Computed, Effect, ExitReason};
+use super::{Agent, Effect, ExitReason};
+use crate::compute::Computed;
 use crate::original::{self, Heard};
 use crate::store::Store;
 use log::info;

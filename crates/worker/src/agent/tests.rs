@@ -1,6 +1,7 @@
 //! The agent's stories. Each event is followed by what the agent does about it, one short line per effect.
 
 use super::*;
+use crate::compute::{ComputeFailure, ComputeJob, Computed};
 use crate::original::{Content, Heard, Instruction, SegmentGiven};
 use crate::store::Segment;
 use array::checksum::crc32c;

@@ -10,8 +10,9 @@ mod tests;
 
 use crate::Serving;
 use crate::agent::Event;
-use crate::driver::{Events, lock};
+use crate::lock;
 use crate::peer::Peers;
+use crate::queue::Events;
 use crate::replies::{Forwarding, Replies, Reply};
 use crate::sockets::Sockets;
 use crate::store::{Admission, Grant, Segment, Store, Write};

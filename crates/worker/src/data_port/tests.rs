@@ -2,7 +2,7 @@
 //! writer, the cap on connections. The rest is tested over real workers in `tests/`.
 
 use super::*;
-use crate::driver::Input;
+use crate::queue::Input;
 use array::DType;
 use protocol::message::data::Segment as SegmentData;
 use protocol::{CopyRecord, VersionId, net};

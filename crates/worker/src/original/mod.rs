@@ -26,7 +26,7 @@ pub use heard::{Content, Heard, Instruction, SegmentGiven};
 pub use outbox::{FIRST_LINE_AFTER, HEARTBEAT_EVERY, LINE_GAP};
 pub use reply::{LINE_BYTES_SHORT, Reply, Values};
 
-use crate::agent::{ComputeJob, Computed};
+use crate::compute::{ComputeJob, Computed};
 use crate::store::Store;
 use arrays::Arrays;
 use log::{debug, info, warn};

@@ -257,7 +257,7 @@ fn a_kernel_that_panics_is_an_error() {
     desk.distribute("a", 0, &[3]);
     desk.process("a", "example2");
     let job = desk.computing.pop_front().unwrap();
-    let outcome = Err(crate::agent::ComputeFailure::Panicked("oh".into()));
+    let outcome = Err(crate::compute::ComputeFailure::Panicked("oh".into()));
     let number = job.job;
     drop(job);
     desk.step(Event::Computed(Computed { job: number, outcome, busy: Duration::ZERO }));

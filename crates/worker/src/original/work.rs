@@ -5,7 +5,7 @@ use super::arrays::Primary;
 use super::outbox::Outbox;
 use super::reply::{Reply, Values};
 use super::{Effect, FIRST_JOB};
-use crate::agent::{ComputeJob, Computed};
+use crate::compute::{ComputeJob, Computed};
 use crate::store::{Room, Segment, Store};
 use array::Operation;
 use log::{debug, warn};

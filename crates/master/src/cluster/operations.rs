@@ -385,9 +385,6 @@ impl Cluster {
     /// compute now.
     fn help_level_1(&mut self) {
         let now = self.now.elapsed;
-        let idle = |member: &Member| member.queue.is_empty() && member.in_flight.is_empty();
-        let idle: BTreeSet<WorkerId> =
-            self.members.iter().filter(|(_, member)| idle(member)).map(|(worker, _)| worker.clone()).collect();
         let (mut late, mut not_begun) = (Vec::new(), Vec::new());
         for (worker, member) in self.members.iter_mut().filter(|(_, member)| member.level() == 1) {
             let waits_since = |copy: &CopyId| {
@@ -401,6 +398,12 @@ impl Cluster {
             late.extend(member.in_flight.keys().filter(|copy| is_late(copy)));
             member.late |= late.len() > sent;
         }
+        if late.is_empty() && not_begun.is_empty() {
+            return;
+        }
+        let idle = |member: &Member| member.queue.is_empty() && member.in_flight.is_empty();
+        let idle: BTreeSet<WorkerId> =
+            self.members.iter().filter(|(_, member)| idle(member)).map(|(worker, _)| worker.clone()).collect();
         late.into_iter().for_each(|copy| self.give_to_another(copy, |_| true));
         not_begun.into_iter().for_each(|copy| self.give_to_another(copy, |worker| idle.contains(worker)));
     }
@@ -428,11 +431,13 @@ impl Cluster {
     fn forget_other_kernels(&mut self, copy: CopyId) {
         let Some(running) = self.operations.get_mut(&copy.version()) else { return };
         let work = &mut running.works[copy.segment() as usize];
-        for (worker, member) in &mut self.members {
-            if member.hello.kernels != work.kernels && work.tasks.remove(worker).is_some() {
+        work.tasks.retain(|worker, _| match self.members.get_mut(worker) {
+            Some(member) if member.hello.kernels != work.kernels => {
                 member.queue.retain(|(_, queued)| *queued != copy); // what it has been sent keeps its place in the window
+                false
             }
-        }
+            _ => true,
+        });
     }
 
     fn unreadable(&self, version: VersionId) -> Vec<SegmentIndex> {

@@ -17,19 +17,15 @@ use client::Cluster;
 use log::{debug, info};
 use protocol::level1::{Body, Incoming, Line, LineReader, LineWriter, Opened};
 use protocol::limits::FIRST_MESSAGE_TIMEOUT;
-use protocol::net::{DeadlineStream, hang_up};
+use protocol::net::{DeadlineStream, hang_up, linger};
 use protocol::{ErrorCode, VersionId, WireError};
 use stand_in::{Original, StandIns};
 use std::collections::BTreeMap;
-use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::io::Write;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use worker::store::{Account, Pool};
-
-/// How long a connection that has been refused may still send: its bytes are read so that closing does not take the answer
-/// away from it.
-const FAREWELL: Duration = Duration::from_secs(1);
 
 /// How a gateway works.
 #[derive(Clone, Debug)]
@@ -85,18 +81,18 @@ impl Gateway {
                     }
                     continue;
                 }
-                Ok(Some(Incoming::TooLong(error))) => return refuse(reader, &writer, &error),
+                Ok(Some(Incoming::TooLong(error))) => return refuse(&writer, &error),
                 Ok(None) => return,
                 Err(e) if protocol::frame::is_timeout(&e) => {
                     let error = WireError::new(ErrorCode::DeadlineExceeded, "no complete request came in time");
-                    return refuse(reader, &writer, &error);
+                    return refuse(&writer, &error);
                 }
                 Err(e) => return debug!("a connection of level 1 ended: {e}"),
             };
             if !self.settings.enabled {
                 let why = "level 1 has no authentication and is not served beyond this machine; start the master with \
                            --level-1, or use a client of level 2";
-                return refuse(reader, &writer, &WireError::new(ErrorCode::NotAllowed, why));
+                return refuse(&writer, &WireError::new(ErrorCode::NotAllowed, why));
             }
             let peer = line.from.clone();
             let reply = match self.understand(line) {
@@ -142,7 +138,7 @@ impl Gateway {
     fn serve_worker(&self, original: Original) {
         let Original { worker, cores, .. } = &original;
         if let Err(error) = protocol::name::check("worker", worker) {
-            return refuse(original.reader, &original.stream, &error);
+            return refuse(&original.stream, &error);
         }
         if *cores < 2 {
             info!(
@@ -185,20 +181,9 @@ fn answer(mut writer: &TcpStream, line: &[u8]) -> bool {
 }
 
 /// Refuses a connection of which nothing more can be read as messages.
-fn refuse(reader: LineReader<Opened<DeadlineStream>>, writer: &TcpStream, error: &WireError) {
-    if answer(writer, &refusal("client", None, error)) && writer.shutdown(Shutdown::Write).is_ok() {
-        // Closing with unread bytes would reset the connection, and the answer might never be read.
-        let stream = reader.get_ref().get_ref().stream();
-        let until = Instant::now() + FAREWELL;
-        let mut sink = [0; 64 * 1024];
-        while let Some(left) = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
-            let read = stream.set_read_timeout(Some(left)).and_then(|()| (&mut &*stream).read(&mut sink));
-            match read {
-                Ok(0) => break,
-                Err(e) if e.kind() != io::ErrorKind::Interrupted => break,
-                _ => {}
-            }
-        }
+fn refuse(writer: &TcpStream, error: &WireError) {
+    if answer(writer, &refusal("client", None, error)) {
+        linger(writer);
     }
     hang_up(writer);
 }

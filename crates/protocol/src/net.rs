@@ -21,6 +21,9 @@ const KEEPALIVE_IDLE: Duration = Duration::from_secs(15);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 const KEEPALIVE_RETRIES: u32 = 3;
 
+/// After an answer that ends a connection: how long the peer may take to read it.
+const LINGER: Duration = Duration::from_secs(1);
+
 /// A [`TcpStream`] whose reads end at a deadline, however slowly the bytes drip.
 #[derive(Debug)]
 pub struct DeadlineStream {
@@ -147,6 +150,24 @@ pub fn notice_loss(stream: &TcpStream) -> io::Result<()> {
 /// already is fine.
 pub fn hang_up(stream: &TcpStream) {
     let _ = stream.shutdown(Shutdown::Both);
+}
+
+/// Ends a connection so that the peer can read the last answer: closing while its bytes are unread would reset it, and take
+/// the answer away. What it still sends within a second is read and forgotten.
+pub fn linger(mut stream: &TcpStream) {
+    let deadline = Instant::now() + LINGER;
+    let mut forgotten = [0; 16 * 1024];
+    let _ = stream.shutdown(Shutdown::Write);
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() || stream.set_read_timeout(Some(left)).is_err() {
+            return;
+        }
+        match stream.read(&mut forgotten) {
+            Ok(0) | Err(_) => return,
+            Ok(_) => {}
+        }
+    }
 }
 
 /// Whether an address is reachable from this machine only.

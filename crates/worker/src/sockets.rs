@@ -5,14 +5,10 @@ use protocol::net::{self, Receiver};
 use protocol::{FrameWriter, Message};
 use std::cell::Cell;
 use std::collections::HashMap;
-use std::io::{self, IoSlice, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::io::{self, IoSlice, Write};
+use std::net::TcpStream;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-
-/// After an answer that ends a connection: how long the peer may take to read it. What it still sends is read
-/// and forgotten meanwhile, as closing on unread bytes would take the answer away from it.
-const LINGER: Duration = Duration::from_secs(1);
 
 /// Every open socket of this worker, so that ending it wakes each thread that waits on one.
 #[derive(Clone, Default)]
@@ -105,20 +101,7 @@ impl Writer {
 
     /// Ends the connection so that the peer can read the last answer.
     pub(crate) fn linger(&self) {
-        let deadline = Instant::now() + LINGER;
-        let mut stream = &**self.stream();
-        let mut forgotten = [0; 16 * 1024];
-        let _ = stream.shutdown(Shutdown::Write);
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() || stream.set_read_timeout(Some(left)).is_err() {
-                return;
-            }
-            match stream.read(&mut forgotten) {
-                Ok(0) | Err(_) => return,
-                Ok(_) => {}
-            }
-        }
+        net::linger(self.stream());
     }
 }
 

@@ -24,11 +24,6 @@ pub struct Opened<R> {
 }
 
 impl<R> Opened<R> {
-    /// A stream of which nothing has been looked at.
-    pub fn unseen(inner: R) -> Opened<R> {
-        Opened { seen: Vec::new(), at: 0, inner }
-    }
-
     /// The stream below.
     pub fn get_ref(&self) -> &R {
         &self.inner
@@ -65,7 +60,7 @@ pub fn introduction<R: ReadDeadline>(
     stream: R,
     first_byte_by: Option<Instant>,
 ) -> io::Result<Option<(Level, Opened<R>)>> {
-    let mut opened = Opened::unseen(stream);
+    let mut opened = Opened { seen: Vec::new(), at: 0, inner: stream };
     opened.inner.set_read_deadline(first_byte_by);
     let mut length = 0;
     let mut chunk = vec![0; HEADER_BYTES_MAX];

@@ -151,10 +151,8 @@ impl From<WireError> for Unread {
 
 /// All elements of a version.
 fn read<T: Element>(cluster: &Cluster, layout: &Layout) -> Result<Vec<T>, Unread> {
-    let elements = element_count(layout);
-    let mut values = vec![T::default(); elements as usize];
-    match cluster.read_into(&layout.handle, 0..elements, &mut values).map_err(into_wire) {
-        Ok(_) => Ok(values),
+    match cluster.get(&layout.handle).map_err(into_wire) {
+        Ok(values) => Ok(values),
         Err(error) if error.code == ErrorCode::UnknownVersion => Err(Unread::Replaced(error)),
         Err(error) => Err(Unread::Refused(error)),
     }

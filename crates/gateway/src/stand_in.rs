@@ -23,7 +23,7 @@ use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use worker::compute::ComputeJob;
 use worker::store::{Account, Pool, Segment};
 use worker::{Computations, Config, Executor, ExitReason, Handle, Server};
@@ -85,6 +85,7 @@ impl StandIns {
     /// Stands in for a worker until it ends.
     pub(crate) fn serve(&self, settings: &Settings, pool: &Arc<Pool>, original: Original) -> io::Result<()> {
         let config = config(settings, pool, &original);
+        let for_others = original.stream.try_clone()?;
         let Original { worker, cores, memory_mib, mut reader, stream } = original;
         let worker = worker.as_str();
         let (inputs, events) = bounded(INPUTS);
@@ -98,46 +99,36 @@ impl StandIns {
         })?;
         let computations = computations.expect("a server that exists has an executor");
         let handle = server.handle();
-        let number = self.add(worker, &handle, stream.try_clone()?);
+        let number = self.add(worker, &handle, for_others);
         info!("worker {worker} of level 1 is here, with {cores} cores and {memory_mib} MiB");
 
-        let mut threads = Vec::new();
-        let mut spawn = |name: String, body: Box<dyn FnOnce() + Send>| -> io::Result<()> {
-            threads.push(thread::Builder::new().name(name).spawn(body)?);
-            Ok(())
-        };
-        let (ended, id) = (inputs.clone(), worker.to_string());
-        let started = spawn(format!("stand-in-{worker}"), Box::new(move || stand_in(server, &id, &ended)));
-        let writing = stream.try_clone()?;
-        let started =
-            started.and_then(|()| spawn(format!("guest-write-{worker}"), Box::new(move || write(&writing, &to_write))));
-        let (guest, closing, aborting) = (Guest::new(worker, Default::default()), stream.try_clone()?, handle.clone());
-        let id = worker.to_string();
-        let started = started.and_then(|()| {
-            spawn(
-                format!("guest-{worker}"),
-                Box::new(move || {
-                    let (why, is_farewell) = run(guest, &to_do, &events, &lines, &computations);
-                    info!("worker {id} of level 1 is gone: {why}");
+        let named = |part: &str| thread::Builder::new().name(format!("{part}-{worker}"));
+        let (stream, handle, computations, ended) = (&stream, &handle, &computations, inputs.clone());
+        let served = thread::scope(|scope| {
+            let start = || {
+                named("stand-in").spawn_scoped(scope, move || stand_in(server, worker, &ended))?;
+                named("guest-write").spawn_scoped(scope, move || write(stream, to_write))?;
+                named("guest").spawn_scoped(scope, move || {
+                    let guest = Guest::new(worker, Duration::ZERO);
+                    let (why, is_farewell) = run(guest, to_do, events, lines, computations);
+                    info!("worker {worker} of level 1 is gone: {why}");
                     if !is_farewell {
-                        hang_up(&closing);
+                        hang_up(stream);
                     }
-                    aborting.abort();
-                }),
-            )
+                    handle.abort();
+                })
+            };
+            let started = start();
+            if started.is_ok() {
+                read(&mut reader, &inputs);
+            }
+            hang_up(stream);
+            handle.abort();
+            let _ = inputs.send(Input::End { farewell: false }); // the guest may have ended first
+            started.map(drop)
         });
-        if started.is_ok() {
-            read(&mut reader, &inputs);
-        }
-        hang_up(&stream);
-        handle.abort();
-        let _ = inputs.send(Input::End { farewell: false }); // the guest may have ended first
-        drop(inputs);
-        for thread in threads {
-            let _ = thread.join();
-        }
         self.remove(worker, number);
-        started
+        served
     }
 
     /// Takes note of a stand-in. One that the same worker had before ends: an original never comes back, so this is another
@@ -208,12 +199,12 @@ fn stand_in(server: Server, worker: &str, ended: &Sender<Input>) {
 }
 
 /// Runs the guest until it gives up, or its original or our worker is gone; says why it ended. True if the original is to
-/// get what is still on its way to it.
+/// get what is still on its way to it. Whoever sends to it, or takes its lines, notices its end by that of the queues.
 fn run(
     mut guest: Guest,
-    jobs: &Receiver<ComputeJob>,
-    inputs: &Receiver<Input>,
-    lines: &Sender<Vec<u8>>,
+    jobs: Receiver<ComputeJob>,
+    inputs: Receiver<Input>,
+    lines: Sender<Vec<u8>>,
     computations: &Computations,
 ) -> (String, bool) {
     let started = Instant::now();
@@ -264,7 +255,7 @@ fn read(reader: &mut LineReader<Opened<DeadlineStream>>, inputs: &Sender<Input>)
 }
 
 /// Writes lines to the original until there are no more, or it takes none. Then the connection is over.
-fn write(mut stream: &TcpStream, lines: &Receiver<Vec<u8>>) {
+fn write(mut stream: &TcpStream, lines: Receiver<Vec<u8>>) {
     for line in lines {
         if let Err(e) = stream.write_all(&line) {
             warn!("a worker of level 1 does not take what it is sent: {e}");

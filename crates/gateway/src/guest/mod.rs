@@ -186,7 +186,7 @@ impl Guest {
         let Some(job) = self.jobs.front_mut().filter(|_| self.asked.as_ref().is_some_and(is_expected)) else {
             return log::debug!("worker {} answers about '{array_id}', which nobody waits for", self.worker);
         };
-        match Piece::new(&job.job, job.done).take_result(&values, &mut job.result) {
+        match Piece::new(&job.job, job.done).take_result(values, &mut job.result) {
             Ok(()) => {
                 job.done += 1;
                 self.asked = None;

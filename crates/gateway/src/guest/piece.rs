@@ -68,18 +68,18 @@ impl<'a> Piece<'a> {
     ///
     /// # Errors
     /// What is wrong with it, for people.
-    pub(super) fn take_result(&self, values: &[f64], result: &mut Buffer) -> Result<(), String> {
+    pub(super) fn take_result(&self, values: Vec<f64>, result: &mut Buffer) -> Result<(), String> {
         if values.len() != self.len() {
             return Err(format!("it gave {} elements, not {}", values.len(), self.len()));
         }
         match self.job.operation.output() {
             DType::Int32 => {
-                let values = to_int32(values).map_err(|e| e.message)?;
+                let values = to_int32(&values).map_err(|e| e.message)?;
                 self.place(values, is_int_to_avoid, |a, b| a == b, result)
             }
             _ => {
                 let close = |a: f64, b: f64| (a - b).abs() <= ABSOLUTE + RELATIVE * b.abs();
-                self.place(values.to_vec(), is_double_to_avoid, close, result)
+                self.place(values, is_double_to_avoid, close, result)
             }
         }
     }

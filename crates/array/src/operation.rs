@@ -10,7 +10,7 @@ use crate::{Buffer, DType, Element, checksum, kernels};
 /// Bytes of input that are computed at a stretch, and what a thread takes at least. Input and output of a
 /// chunk fit the second-level cache of any CPU in use (256 KiB and more), so its checksum is taken before the
 /// result goes to memory; and its 10 to 50 microseconds of work outweigh handing it to another thread.
-const CHUNK_BYTES: usize = 64 << 10;
+pub const CHUNK_BYTES: usize = 64 << 10;
 
 /// A function of one element, applied to every element of an array.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -24,7 +24,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
-use worker::compute::ComputeJob;
+use worker::compute::{ComputeJob, Computed};
 use worker::store::{Account, Pool, Segment};
 use worker::{Computations, Config, Executor, ExitReason, Handle, Server};
 
@@ -179,8 +179,15 @@ impl Executor for Remote {
         SLOTS
     }
 
-    fn start(&self, job: ComputeJob) {
-        let _ = self.jobs.try_send(job); // a guest that has ended takes its worker along
+    fn small_bytes(&self) -> u64 {
+        0 // every job goes over the wire, as text
+    }
+
+    fn start(&self, jobs: Vec<ComputeJob>) -> Vec<Computed> {
+        for job in jobs {
+            let _ = self.jobs.try_send(job); // a guest that has ended takes its worker along
+        }
+        Vec::new()
     }
 
     fn free(&self, trash: Vec<Arc<Segment>>) {
@@ -229,7 +236,7 @@ fn run(
                         return ("it does not read what it is sent".to_string(), false);
                     }
                 }
-                Effect::Ended(computed) => computations.ended(computed),
+                Effect::Ended(computed) => computations.ended(vec![computed]),
                 Effect::GiveUp(why) => return (why, false),
             }
         }

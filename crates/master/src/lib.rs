@@ -1,12 +1,13 @@
 //! darray's master: knows which worker holds what, and keeps it so that nothing is lost.
 //!
 //! [`cluster`] is the state machine that decides everything, without sockets, clock or threads. Around it:
-//! [`server`] has the threads and the queues, [`connection`] the sockets, [`log_file`] the disk, [`config`] the flags.
+//! [`server`] has the threads, [`driver`] the lock and the effects, [`connection`] the sockets, [`log_file`] the disk, [`config`] the flags.
 //!
 //! What is deliberately absent: the bytes of arrays. They go straight between clients and workers.
 
 pub mod cluster;
 pub mod config;
-pub mod connection;
+mod connection;
+mod driver;
 pub mod log_file;
 pub mod server;

@@ -33,7 +33,7 @@ fn main() -> ExitCode {
     };
     match serve() {
         Ok(()) => {
-            std::thread::sleep(FAREWELL); // the writer threads send the last replies
+            std::thread::sleep(FAREWELL); // what slow peers have not taken yet
             ExitCode::SUCCESS
         }
         Err(e) => {

@@ -8,7 +8,7 @@
 //! - [`level1`]: the same for the original protocol, whose lines carry the values themselves.
 //! - [`error`]: what a refusal says, with a stable code and whether to try again.
 //! - [`id`]: the numbers and names things go by. [`name`]: which names arrays and workers may have.
-//! - [`net`]: opening and accepting TCP connections the way all three programs need them.
+//! - [`net`]: opening and accepting TCP connections the way all three programs need them. [`outbox`]: writing to them without waiting.
 //!
 //! What is deliberately absent: roles. Nothing here knows what a master does with a message.
 
@@ -21,6 +21,7 @@ pub mod limits;
 pub mod message;
 pub mod name;
 pub mod net;
+pub mod outbox;
 pub mod size;
 
 pub use error::{ErrorCode, WireError};

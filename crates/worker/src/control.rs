@@ -1,30 +1,73 @@
-//! The sockets of the link to the master: one thread that connects and then reads, one that writes.
+//! The sockets of the link to the master: one thread that connects and then reads; one more that writes long lines, to masters of
+//! the original system only.
 
 use crate::agent::{DIAL_TIMEOUT, Event};
+use crate::driver::{Driver, Listener};
 use crate::lock;
 use crate::original::{Heard, Reply};
-use crate::queue::{Events, Line, Outgoing};
 use crate::sockets::{Sockets, Writer};
 use crate::store::{Room, Store};
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::{Receiver, Sender, TrySendError};
 use log::warn;
 use protocol::level1::{self, LINE_BYTES_MAX, Level, LineReader, Opened};
 use protocol::net::{self, DeadlineStream};
-use protocol::{FrameReader, Incoming, Message, WireError, WorkerId};
+use protocol::outbox::Outbox;
+use protocol::{FrameReader, FrameWriter, Incoming, Message, WireError, WorkerId};
 use std::io;
+use std::net::TcpStream;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Instant;
 
-/// Messages that wait to be written. The answers to a plan of a thousand segments fit; a master that takes no
-/// more than that within the time of a write is as good as gone, and the link is closed.
-const QUEUE_MESSAGES: usize = 1024;
+/// Replies to an original master that wait to be written; the agent lets one wait at a time.
+const QUEUE_REPLIES: usize = 16;
+
+/// The writing end of a connection to the master. Dropping it hangs up.
+pub(crate) struct Line {
+    /// Messages of level 2.
+    pub(crate) messages: FrameWriter<Outbox>,
+    worker: WorkerId,
+    link: u64,
+    stream: Arc<TcpStream>,
+    /// For lines of level 1, until there is a thread that writes them: making and writing one takes longer than a step may.
+    writer: Option<Writer>,
+    replies: Option<Sender<(Reply, bool)>>,
+}
+
+impl Line {
+    fn new(worker: WorkerId, link: u64, writer: Writer) -> io::Result<Line> {
+        let outbox = Outbox::new(writer.stream().try_clone()?, "control-writer");
+        let messages = FrameWriter::new(outbox, worker.as_str(), "master");
+        Ok(Line { messages, worker, link, stream: writer.stream().clone(), writer: Some(writer), replies: None })
+    }
+
+    /// Has a reply to an original master written; `driver` is told when it is.
+    pub(crate) fn reply(&mut self, reply: Reply, short: bool, driver: &Arc<Driver>) -> io::Result<()> {
+        if let Some(writer) = self.writer.take() {
+            let (replies, to_write) = crossbeam_channel::bounded(QUEUE_REPLIES);
+            let (worker, link, driver) = (self.worker.clone(), self.link, driver.clone());
+            let name = "control-replies".to_string();
+            thread::Builder::new().name(name).spawn(move || write(&worker, link, writer, to_write, &driver))?;
+            self.replies = Some(replies);
+        }
+        match self.replies.as_ref().map(|replies| replies.try_send((reply, short))) {
+            Some(Err(TrySendError::Full(_))) => Err(io::Error::other("it does not read its lines")),
+            _ => Ok(()), // a thread that has ended has said why
+        }
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        net::hang_up(&self.stream);
+    }
+}
 
 /// Everything a link needs.
 pub(crate) struct Dialer {
     pub(crate) worker: WorkerId,
     pub(crate) sockets: Sockets,
-    pub(crate) events: Events,
+    pub(crate) driver: Arc<Driver>,
     /// For the memory of what an original master sends inside its lines.
     pub(crate) store: Arc<Mutex<Store>>,
 }
@@ -33,32 +76,27 @@ impl Dialer {
     /// Connects, then reads until the connection ends. Runs on a thread of its own.
     pub(crate) fn run(self, link: u64, address: &str) {
         let ended = match self.connect(link, address) {
-            Ok((receiver, queue)) => Event::LinkClosed { link, why: self.read(link, receiver, &queue) },
+            Ok(receiver) => Event::LinkClosed { link, why: self.read(link, receiver) },
             Err(e) => Event::LinkFailed { link, why: e.to_string() },
         };
-        self.events.send(ended);
+        self.driver.tell(ended);
     }
 
-    fn connect(&self, link: u64, address: &str) -> io::Result<(net::Receiver, Sender<Outgoing>)> {
+    fn connect(&self, link: u64, address: &str) -> io::Result<net::Receiver> {
         let stream = net::dial(address, Instant::now() + DIAL_TIMEOUT)?;
         // A master that has not answered yet, and an original one, is heard of on this connection alone.
         net::notice_loss(&stream)?;
         let local = stream.local_addr().ok();
         let (receiver, writer) = self.sockets.open(stream, self.worker.as_str(), "master")?;
-        let (queue, outgoing) = crossbeam_channel::bounded(QUEUE_MESSAGES);
-        let line = Line::new(queue.clone(), writer.stream().clone());
-        let (worker, events) = (self.worker.clone(), self.events.clone());
-        let name = "control-writer".to_string();
-        thread::Builder::new().name(name).spawn(move || write(&worker, link, writer, outgoing, events))?;
-        self.events.opened(link, local, line);
-        Ok((receiver, queue))
+        self.driver.open(link, local, Line::new(self.worker.clone(), link, writer)?);
+        Ok(receiver)
     }
 
     /// Passes on what the master says; gives the reason why that ended. How it speaks its first line tells. There is
     /// no deadline: a master may have nothing to say for hours, and keepalive tells when it is gone.
-    fn read(&self, link: u64, receiver: net::Receiver, queue: &Sender<Outgoing>) -> String {
+    fn read(&self, link: u64, receiver: net::Receiver) -> String {
         match level1::introduction(receiver.into_inner(), None) {
-            Ok(Some((Level::Two, stream))) => self.read_messages(link, FrameReader::new(stream), queue),
+            Ok(Some((Level::Two, stream))) => self.read_messages(link, FrameReader::new(stream)),
             Ok(Some((Level::One, stream))) => self.read_lines(link, LineReader::new(stream, LINE_BYTES_MAX)),
             Ok(None) => "it closed the connection".to_string(),
             Err(e) => format!("the connection failed: {e}"),
@@ -66,12 +104,7 @@ impl Dialer {
     }
 
     /// Level 2.
-    fn read_messages(
-        &self,
-        link: u64,
-        mut receiver: FrameReader<Opened<DeadlineStream>>,
-        queue: &Sender<Outgoing>,
-    ) -> String {
+    fn read_messages(&self, link: u64, mut receiver: FrameReader<Opened<DeadlineStream>>) -> String {
         loop {
             match receiver.read(None) {
                 Ok(Some(Incoming::Message(message))) => {
@@ -80,14 +113,13 @@ impl Dialer {
                     {
                         return e.to_string();
                     }
-                    // Waits if the queue is full, and so makes the master wait.
-                    self.events.send(Event::Received { link, message });
+                    if !self.driver.tell(Event::Received { link, message }) {
+                        return "this worker has ended".to_string();
+                    }
                 }
                 Ok(Some(Incoming::Refused { head, error })) => {
                     warn!("refused a message of the master: {error}");
-                    if queue.try_send(Outgoing::Message(Message::reply(&head, error))).is_err() {
-                        return "it does not read what this worker sends".to_string();
-                    }
+                    self.driver.send(link, &Message::reply(&head, error));
                 }
                 Ok(None) => return "it closed the connection".to_string(),
                 Err(e) => return e.to_string(),
@@ -109,7 +141,11 @@ impl Dialer {
             };
             drop(list); // its numbers are elements now, with a room of their own
             match heard {
-                Ok(heard) => self.events.send(Event::Heard { link, heard }),
+                Ok(heard) => {
+                    if !self.driver.tell(Event::Heard { link, heard }) {
+                        return "this worker has ended".to_string();
+                    }
+                }
                 Err(error) if is_first => return format!("its first line is no message: {error}"),
                 Err(error) => warn!("left out a line of the original master: {error}"),
             }
@@ -140,19 +176,15 @@ impl Drop for ListRoom<'_> {
     }
 }
 
-/// Writes what is queued until the link is closed.
-fn write(worker: &WorkerId, link: u64, mut writer: Writer, queue: Receiver<Outgoing>, events: Events) {
-    for outgoing in queue {
-        let written = match outgoing {
-            Outgoing::Message(message) => writer.write(&message, &[]),
-            Outgoing::Reply { reply, short } => {
-                write_reply(worker, &mut writer, reply, short).map(|()| events.send(Event::Written { link }))
-            }
-        };
-        if let Err(e) = written {
+/// Writes replies until the link is closed.
+fn write(worker: &WorkerId, link: u64, mut writer: Writer, queue: Receiver<(Reply, bool)>, driver: &Arc<Driver>) {
+    for (reply, short) in queue {
+        if let Err(e) = write_reply(worker, &mut writer, reply, short) {
             net::hang_up(writer.stream());
-            return events.send(Event::LinkClosed { link, why: format!("writing to it failed: {e}") });
+            driver.tell(Event::LinkClosed { link, why: format!("writing to it failed: {e}") });
+            return;
         }
+        driver.tell(Event::Written { link });
     }
 }
 

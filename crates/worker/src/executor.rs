@@ -4,9 +4,10 @@
 use crate::Serving;
 use crate::agent::Event;
 use crate::compute::{ComputeFailure, ComputeJob, Computed};
-use crate::queue::Events;
+use crate::driver::Events;
 use crate::store::Segment;
 use array::BufferPool;
+use array::operation::CHUNK_BYTES;
 use log::{debug, error};
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -17,14 +18,23 @@ use std::time::Instant;
 /// driver.
 const SLOTS_PER_THREAD: usize = 2;
 
+/// Small jobs that whoever asks for them does himself. The work on a chunk takes some 10 us, as waking another thread does.
+const AT_ONCE_MAX: usize = 4;
+
+/// Small jobs that a thread of the pool does in one go, to be told of in one message.
+const GROUP: usize = 8;
+
 /// Somebody who computes for a worker.
-pub trait Executor: Send {
+pub trait Executor: Send + Sync {
     /// How many jobs it is given at a time.
     fn slots(&self) -> usize;
 
-    /// Begins a computation, after those that were begun before, and does not wait. What came of it is told by
-    /// [`Computations::ended`], once.
-    fn start(&self, job: ComputeJob);
+    /// Jobs that are given out beside those, whatever else there is to do: on at most so many bytes.
+    fn small_bytes(&self) -> u64;
+
+    /// Begins computations, after those that were begun before, and does not wait for them. What came of each is told once:
+    /// by [`Computations::ended`], or at once by what this returns.
+    fn start(&self, jobs: Vec<ComputeJob>) -> Vec<Computed>;
 
     /// Frees memory beside the computations: giving back gigabytes takes longer than the driver may pause.
     fn free(&self, trash: Vec<Arc<Segment>>);
@@ -39,9 +49,9 @@ impl Computations {
         Computations(events)
     }
 
-    /// Tells what came of a job. Waits if the worker's queue is full; the driver, which empties it, waits for no executor.
-    pub fn ended(&self, computed: Computed) {
-        self.0.send(Event::Computed(vec![computed]));
+    /// Tells what came of jobs.
+    pub fn ended(&self, computed: Vec<Computed>) {
+        self.0.tell(Event::Computed(computed)); // false: nobody needs it any more
     }
 }
 
@@ -63,6 +73,18 @@ impl Pool {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(name).build()?;
         Ok(Pool { pool, buffers, computations })
     }
+
+    /// Has jobs done on the pool, and told of together.
+    fn spawn(&self, jobs: Vec<ComputeJob>) {
+        let (computations, buffers) = (self.computations.clone(), self.buffers.clone());
+        self.pool.spawn_fifo(move || {
+            computations.ended(jobs.into_iter().map(|job| compute(job, &buffers)).collect());
+        });
+    }
+}
+
+fn is_small(job: &ComputeJob) -> bool {
+    job.operation.output_bytes(job.source.buffer()) <= CHUNK_BYTES
 }
 
 impl Executor for Pool {
@@ -70,10 +92,22 @@ impl Executor for Pool {
         self.pool.current_num_threads() * SLOTS_PER_THREAD
     }
 
-    /// Rayon's queue has no bound of its own, but the agent hands out only as many jobs as there are slots.
-    fn start(&self, job: ComputeJob) {
-        let (computations, buffers) = (self.computations.clone(), self.buffers.clone());
-        self.pool.spawn_fifo(move || computations.ended(compute(job, &buffers)));
+    fn small_bytes(&self) -> u64 {
+        CHUNK_BYTES as u64
+    }
+
+    /// Rayon's queue has no bound of its own, but the agent hands out only as many jobs as there are slots, and what the master may
+    /// have under way of small ones.
+    fn start(&self, jobs: Vec<ComputeJob>) -> Vec<Computed> {
+        let (mut small, large): (Vec<_>, Vec<_>) = jobs.into_iter().partition(is_small);
+        large.into_iter().for_each(|job| self.spawn(vec![job]));
+        if small.len() <= AT_ONCE_MAX {
+            return small.into_iter().map(|job| compute(job, &self.buffers)).collect();
+        }
+        while !small.is_empty() {
+            self.spawn(small.drain(..GROUP.min(small.len())).collect());
+        }
+        Vec::new()
     }
 
     fn free(&self, trash: Vec<Arc<Segment>>) {

@@ -2,8 +2,8 @@
 
 use crate::Serving;
 use crate::agent::{Event, FetchJob, Fetched};
+use crate::driver::Events;
 use crate::peer::{Peer, PeerError, Peers, REPLY_TIMEOUT};
-use crate::queue::Events;
 use array::{Buffer, BufferPool};
 use crossbeam_channel::Receiver;
 use log::debug;
@@ -24,8 +24,7 @@ pub(crate) const FETCH_SLOTS: usize = 2 * FETCHERS;
 pub(crate) fn run(jobs: Receiver<FetchJob>, mut peers: Peers, buffers: &BufferPool, events: Events) {
     for job in jobs {
         let outcome = fetch(&mut peers, buffers, &job);
-        // Waits if the queue is full. The driver, which empties it, never waits for a fetcher.
-        events.send(Event::Fetched(Fetched { job: job.job, outcome }));
+        events.tell(Event::Fetched(Fetched { job: job.job, outcome })); // false: nobody needs it any more
     }
 }
 

@@ -7,7 +7,7 @@
 //! - [`agent`]: the link to the master and the work, as a state machine of events and effects;
 //! - [`original`]: the same for a master of the original system.
 //!
-//! Around them is the shell, which has the computations ([`compute`]) done. [`server`] makes its queues and threads: the driver owns the agent and performs
+//! Around them is the shell, which has the computations ([`compute`]) done. [`server`] makes its queues and threads, `driver` has the agent under a lock and performs
 //! its effects, the data port serves segments, the executor computes, the fetchers repair, the heartbeat says
 //! that the worker lives. `PROTOCOL.md` of the crate `protocol` says what is spoken, in its sections 2.7 and 2.8.
 
@@ -23,7 +23,6 @@ mod fetcher;
 mod heartbeat;
 pub mod original;
 mod peer;
-mod queue;
 mod replies;
 pub mod server;
 mod sockets;

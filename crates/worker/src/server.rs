@@ -2,27 +2,28 @@
 //!
 //! | thread | waits for | sends to |
 //! |---|---|---|
-//! | driver | `inputs`, the agent's next deadline | never waits: `try_send`, or a pool bounded by slots |
+//! | timer, the caller of [`Server::run`] | the agent's next deadline, the end | the driver |
 //! | accept | connections | starts a thread for each |
-//! | data, one per connection | requests | `inputs` and its answer, its own socket, its companion |
+//! | data, one per connection | requests | the driver, its own socket, its companion |
 //! | forward, at most one per connection | its queue, other workers | its own socket |
-//! | fetch, two | `fetches`, other workers | `inputs` |
-//! | compute, `--threads` | the pool's queue | `inputs` |
+//! | fetch, two | `fetches`, other workers | the driver |
+//! | compute, `--threads` | the pool's queue | the driver |
 //! | heartbeat | `heartbeats`, the next beat | the master's heartbeat connection |
-//! | control, one per attempt | name look-up, connecting, then the master | `inputs` |
-//! | control-writer, one per link | its queue | the control connection, `inputs` |
+//! | control, one per attempt | name look-up, connecting, then the master | the driver |
+//! | control-writer | a master that is slow, while it is | the control connection |
+//! | control-replies, under an original master | its queue | the control connection, the driver |
 //!
-//! Everybody may wait for the driver; the driver waits for nobody. So no circle of waits can close.
+//! The driver is no thread but a lock: whoever sends to it steps the agent himself. Everybody may wait for the lock; nobody who has it
+//! waits. So no circle of waits can close.
 
 use crate::agent::{Agent, Event, ExitReason, Settings};
 use crate::data_port::{DataPort, Shared};
-use crate::driver::Driver;
+use crate::driver::{Driver, Events, Listener, State};
 use crate::executor::{Computations, Executor, Pool};
 use crate::fetcher::{self, FETCH_SLOTS, FETCHERS};
 use crate::heartbeat;
 use crate::lock;
 use crate::peer::Peers;
-use crate::queue::{Events, Input};
 use crate::sockets::Sockets;
 use crate::store::{Account, Store};
 use array::BufferPool;
@@ -39,10 +40,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
-
-/// Events that wait for the driver. It takes a million a second; a full queue makes whoever sends wait: the
-/// master, writers, and computations that have ended.
-const INPUTS: usize = 1024;
+use std::time::Instant;
 
 /// How a worker runs.
 #[derive(Clone, Debug)]
@@ -90,12 +88,11 @@ impl Config {
 
 /// A worker that listens and does nothing yet.
 pub struct Server {
-    driver: Driver,
+    driver: Arc<Driver>,
     data_port: DataPort,
     fetchers: Vec<JoinHandle<()>>,
     heartbeat: JoinHandle<()>,
     address: SocketAddr,
-    events: Events,
 }
 
 impl Server {
@@ -147,9 +144,8 @@ impl Server {
         let store = Arc::new(Mutex::new(store));
         let sockets = Sockets::default();
 
-        // Everything that happens, for the driver. See `INPUTS`.
-        let (queue, inputs) = crossbeam_channel::bounded::<Input>(INPUTS);
-        let events = Events::new(queue);
+        let driver = Arc::new(Driver::default());
+        let events: Events = Arc::new(driver.clone());
 
         // Fetches for the fetchers. Never full: the agent hands out as many as fit.
         let (fetches, jobs) = crossbeam_channel::bounded(FETCH_SLOTS);
@@ -169,31 +165,23 @@ impl Server {
             thread::Builder::new().name("heartbeat".into()).spawn(move || heartbeat::run(orders, sockets, sign))?
         };
 
-        let executor = executor(Computations::new(events.clone()))?;
-        let shared = Shared {
-            worker: worker.clone(),
+        let executor: Arc<dyn Executor> = Arc::from(executor(Computations::new(events.clone()))?);
+        driver.begin(State {
+            agent: Agent::new(settings(&config, address, &*executor)),
+            started: Instant::now(),
             store: store.clone(),
-            buffers,
-            events: events.clone(),
-            sockets: sockets.clone(),
-        };
-        let data_port = DataPort::start(listener, shared, CONNECTIONS_MAX)?;
-        let agent = Agent::new(settings(&config, address, executor.slots()));
-        let (lines, to_driver) = (HashMap::new(), events.clone());
-        let driver = Driver {
-            agent,
-            store,
-            inputs,
-            events: to_driver,
             executor,
             fetches,
             heartbeats,
             tasks,
-            worker,
-            sockets,
-            lines,
-        };
-        Ok(Server { driver, data_port, fetchers, heartbeat, address, events })
+            worker: worker.clone(),
+            sockets: sockets.clone(),
+            lines: HashMap::new(),
+            timer_at: None,
+            exit: None,
+        });
+        let data_port = DataPort::start(listener, Shared { worker, store, buffers, events, sockets }, CONNECTIONS_MAX)?;
+        Ok(Server { driver, data_port, fetchers, heartbeat, address })
     }
 
     /// Where the data port listens.
@@ -203,14 +191,14 @@ impl Server {
 
     /// How to end it.
     pub fn handle(&self) -> Handle {
-        Handle { events: self.events.clone() }
+        Handle { driver: self.driver.clone() }
     }
 
-    /// Works until it is drained, shut down or aborted. The calling thread is the driver.
+    /// Works until it is drained, shut down or aborted. The calling thread is the timer.
     pub fn run(self) -> ExitReason {
         let Server { driver, data_port, fetchers, heartbeat, .. } = self;
         let reason = driver.run();
-        // The driver has hung up all sockets and its queues are gone, so nobody waits for anything any more.
+        // All sockets are hung up and the queues are gone, so nobody waits for anything any more.
         data_port.end();
         for thread in fetchers.into_iter().chain([heartbeat]) {
             let _ = thread.join();
@@ -219,7 +207,7 @@ impl Server {
     }
 }
 
-fn settings(config: &Config, listening: SocketAddr, compute_slots: usize) -> Settings {
+fn settings(config: &Config, listening: SocketAddr, executor: &dyn Executor) -> Settings {
     let advertised = config.advertise.clone().unwrap_or_else(|| listening.to_string());
     let address = match advertised.rsplit_once(':') {
         Some((host, "0")) => format!("{host}:{}", listening.port()),
@@ -233,7 +221,8 @@ fn settings(config: &Config, listening: SocketAddr, compute_slots: usize) -> Set
         cores: config.threads as u32,
         zone: config.zone.clone(),
         join_new: config.join_new,
-        compute_slots,
+        compute_slots: executor.slots(),
+        small_bytes: executor.small_bytes(),
         kernels: config.kernels.clone(),
         features: config.features.clone(),
         fetch_slots: FETCH_SLOTS,
@@ -252,19 +241,19 @@ fn next_incarnation() -> u64 {
 /// Ends a worker from outside.
 #[derive(Clone)]
 pub struct Handle {
-    events: Events,
+    driver: Arc<Driver>,
 }
 
 impl Handle {
     /// Asks it to hand its duties over and end; it takes 10 s at most, and no time when no master is
     /// connected.
     pub fn drain(&self) {
-        self.events.send(Event::Drain);
+        self.driver.tell(Event::Drain);
     }
 
     /// Ends it at once, with all connections, as a crash would.
     pub fn abort(&self) {
-        self.events.abort();
+        self.driver.abort();
     }
 }
 

@@ -59,8 +59,10 @@ pub struct Settings {
     pub kernels: String,
     /// What it tells the master about itself beyond that, by name.
     pub features: Vec<String>,
-    /// Computations handed out at once.
+    /// Computations handed out at once, beside small ones.
     pub compute_slots: usize,
+    /// Computations with a result of at most so many bytes are small: they wait for no others.
+    pub small_bytes: u64,
     /// Fetches handed out at once.
     pub fetch_slots: usize,
     /// Where the random part of the backoff begins.
@@ -94,8 +96,8 @@ impl Agent {
         Agent {
             cluster: None,
             link: Link::new(settings.seed),
-            results: Jobs::new(settings.compute_slots),
-            fetches: Jobs::new(settings.fetch_slots),
+            results: Jobs::new(settings.compute_slots, settings.small_bytes),
+            fetches: Jobs::new(settings.fetch_slots, 0),
             original: Original::new(settings.compute_slots),
             drain_until: None,
             exited: false,

@@ -39,6 +39,7 @@ fn settings() -> Settings {
         kernels: array::KERNELS_ID.to_string(),
         features: Vec::new(),
         compute_slots: 2,
+        small_bytes: 0,
         fetch_slots: 1,
         seed: 5,
     }

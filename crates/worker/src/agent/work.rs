@@ -50,13 +50,19 @@ pub(super) struct FetchTask {
 #[derive(Debug)]
 pub(super) struct Jobs<T> {
     slots: usize,
-    queue: VecDeque<(CopyId, T, Room)>,
+    /// Jobs that make at most so many bytes are small: they do not wait for the others.
+    small_bytes: u64,
+    queue: VecDeque<Waiting<T>>,
+    small: VecDeque<Waiting<T>>,
     running: BTreeMap<u64, Ended<T>>,
     /// Copies of which a wanted job is queued or running.
     wanted: BTreeSet<CopyId>,
     /// Number of the next job.
     next: u64,
 }
+
+/// A job that is queued.
+type Waiting<T> = (CopyId, T, Room);
 
 /// A job that was handed out, as [`Jobs::end`] gives it back.
 #[derive(Debug)]
@@ -69,14 +75,16 @@ pub(super) struct Ended<T> {
 }
 
 impl<T> Jobs<T> {
-    pub(super) fn new(slots: usize) -> Jobs<T> {
+    /// So many are handed out at once, beside small ones.
+    pub(super) fn new(slots: usize, small_bytes: u64) -> Jobs<T> {
         assert!(slots > 0, "without slots nothing is ever done");
-        Jobs { slots, queue: VecDeque::new(), running: BTreeMap::new(), wanted: BTreeSet::new(), next: 0 }
+        let (queue, small) = (VecDeque::new(), VecDeque::new());
+        Jobs { slots, small_bytes, queue, small, running: BTreeMap::new(), wanted: BTreeSet::new(), next: 0 }
     }
 
     /// Queued and running ones.
     pub(super) fn len(&self) -> usize {
-        self.queue.len() + self.running.len()
+        self.queue.len() + self.small.len() + self.running.len()
     }
 
     pub(super) fn is_wanted(&self, copy: CopyId) -> bool {
@@ -86,15 +94,19 @@ impl<T> Jobs<T> {
     pub(super) fn push(&mut self, copy: CopyId, task: T, room: Room) {
         let is_new = self.wanted.insert(copy);
         assert!(is_new, "{copy} is wanted already");
-        self.queue.push_back((copy, task, room));
+        let queue = if room.bytes() <= self.small_bytes { &mut self.small } else { &mut self.queue };
+        queue.push_back((copy, task, room));
     }
 
-    /// Hands out the next job, if there is one and a slot for it.
+    /// Hands out the next job, if there is a small one, or another one and a slot for it.
     pub(super) fn start(&mut self) -> Option<(u64, CopyId, &T)> {
-        if self.running.len() >= self.slots {
-            return None;
-        }
-        let (copy, task, room) = self.queue.pop_front()?;
+        let small_bytes = self.small_bytes;
+        let taken = || self.running.values().filter(|running| running.room.bytes() > small_bytes).count();
+        let (copy, task, room) = match self.small.pop_front() {
+            Some(small) => small,
+            None if self.queue.is_empty() || taken() >= self.slots => return None,
+            None => self.queue.pop_front()?,
+        };
         let job = self.next;
         self.next += 1;
         let started = self.running.entry(job).or_insert(Ended { copy, task, room, wanted: true });
@@ -112,12 +124,14 @@ impl<T> Jobs<T> {
 
     /// Drops the queued jobs that `is_forgotten`, and lets the running ones of them end for nothing.
     pub(super) fn forget(&mut self, store: &mut Store, is_forgotten: impl Fn(CopyId) -> bool) {
-        for (copy, task, room) in std::mem::take(&mut self.queue) {
-            if is_forgotten(copy) {
-                self.wanted.remove(&copy);
-                store.release(room);
-            } else {
-                self.queue.push_back((copy, task, room));
+        for queue in [&mut self.queue, &mut self.small] {
+            for (copy, task, room) in std::mem::take(queue) {
+                if is_forgotten(copy) {
+                    self.wanted.remove(&copy);
+                    store.release(room);
+                } else {
+                    queue.push_back((copy, task, room));
+                }
             }
         }
         for running in self.running.values_mut().filter(|running| running.wanted && is_forgotten(running.copy)) {

@@ -10,9 +10,9 @@ mod tests;
 
 use crate::Serving;
 use crate::agent::Event;
+use crate::driver::Events;
 use crate::lock;
 use crate::peer::Peers;
-use crate::queue::Events;
 use crate::replies::{Forwarding, Replies, Reply};
 use crate::sockets::Sockets;
 use crate::store::{Admission, Grant, Segment, Store, Write};
@@ -318,7 +318,7 @@ impl Connection {
         };
         // Before anybody else hears of it. A repeated write is told again: the first may not have come so far
         // yet.
-        if !self.shared.events.note(Event::Stored(segment.record())) {
+        if !self.shared.events.tell(Event::Stored(segment.record())) {
             return self.refuse(&head, WireError::new(ErrorCode::ShuttingDown, "this worker is ending"));
         }
         debug!("{}stored {copy}, {bytes} bytes", Serving(&head.request));
@@ -380,7 +380,7 @@ impl Connection {
         let copy = segment.record().id();
         let was_here = lock(&self.shared.store).remove_broken(segment);
         if was_here {
-            self.shared.events.note(Event::Broken(copy));
+            self.shared.events.tell(Event::Broken(copy));
         }
         let why =
             format!("the copy of segment {} of version {} here is broken; it has been thrown away", copy.1, copy.0);

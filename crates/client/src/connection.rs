@@ -1,12 +1,12 @@
 //! The control connection: what [`Session`] decides, done with a socket, the clock and two threads.
 //!
-//! - A **caller** steps the session under its mutex, writes the request to the socket itself, and waits on a channel of his
-//!   own. No other thread touches a request on its way out.
-//! - The **link** thread dials when told to, then reads replies and steps the session with them, which hands each
-//!   to its caller's channel.
+//! - A **caller** steps the session under its mutex and writes the request to the socket itself. Then it reads the replies, unless
+//!   somebody else does: its own mostly comes next, and no other thread has to be woken.
+//! - The **link** thread dials when told to, and reads while there are answers to come that no caller reads.
 //! - The **timer** thread steps the session with a tick when its next deadline comes.
 //!
-//! The mutex is held for a step and the writing of what it gave: small lines, with a deadline.
+//! The mutex is held for a step and the writing of what it gave: small lines, with a deadline. The reading end lies in it while nobody
+//! reads. So the loss of a connection on which nothing is asked is noticed when something is.
 
 use crate::cancel::Cancel;
 use crate::error::{CallError, Waiting};
@@ -14,7 +14,8 @@ use crate::retry::{Effect, Event, Session};
 use crossbeam_channel::{Receiver, Sender, at, bounded, select};
 use protocol::id::request_name;
 use protocol::limits::CONNECT_TIMEOUT;
-use protocol::{Body, Incoming, Message, SessionId, net};
+use protocol::frame::is_timeout;
+use protocol::{Body, FrameError, Incoming, Message, SessionId, net};
 use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -28,6 +29,9 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a caller listens beyond the moment when the session must have ended his call: a defence against our own
 /// mistakes, never reached without one.
 const FINISH_GRACE: Duration = Duration::from_secs(5);
+
+/// A caller that reads looks so often whether it is cancelled, or its time is over.
+const LOOK_UP: Duration = Duration::from_millis(100);
 
 /// The answer to one call: the caller's number for it, and the reply.
 pub(crate) type Answer = (u64, Result<Body, CallError>);
@@ -44,6 +48,8 @@ struct Shared {
     core: Mutex<Core>,
     /// Wakes the timer when the next deadline has come nearer.
     timer: Condvar,
+    /// Wakes the link thread when somebody has to read, or the connection is lost.
+    link: Condvar,
     /// To the link thread. At most one order to connect is open at a time, and one to end.
     orders: Sender<Order>,
 }
@@ -52,6 +58,10 @@ struct Shared {
 struct Core {
     session: Session,
     writer: Option<net::Sender>,
+    /// The reading end, while nobody reads.
+    reader: Option<net::Receiver>,
+    /// How the connection has ended; the link thread deals with it.
+    lost: Option<String>,
     /// Where the answers go, by the session's call numbers; each takes one without blocking.
     waiting: HashMap<u64, Waiter>,
     next_call: u64,
@@ -80,14 +90,16 @@ impl Control {
         let core = Core {
             session: Session::new(session, masters.len(), seed),
             writer: None,
+            reader: None,
+            lost: None,
             waiting: HashMap::new(),
             next_call: 1,
             timer_at: None,
             dialling: false,
             closed: false,
         };
-        let shared =
-            Arc::new(Shared { epoch: Instant::now(), masters, core: Mutex::new(core), timer: Condvar::new(), orders });
+        let (core, timer, link) = (Mutex::new(core), Condvar::new(), Condvar::new());
+        let shared = Arc::new(Shared { epoch: Instant::now(), masters, core, timer, link, orders });
         let mut control = Control { shared: shared.clone(), threads: Vec::new() };
         let link = shared.clone();
         control.threads.push(spawn("client-link", move || link.run_link(&inbox))?);
@@ -114,7 +126,15 @@ impl Control {
     /// what it is waiting for). When it is cancelled, the deadline has come.
     pub(crate) fn call(&self, body: Body, deadline: Duration, cancel: &Cancel) -> Result<Body, CallError> {
         let (sender, receiver) = bounded(1);
-        let call = self.ask(0, body, deadline, sender);
+        let (call, reader) = {
+            let mut core = self.shared.lock();
+            let call = self.shared.call(&mut core, 0, body, deadline, sender);
+            (call, core.take_reader())
+        };
+        if let Some(reader) = reader {
+            let done = || !receiver.is_empty() || cancel.is_cancelled() || self.now() > deadline + FINISH_GRACE;
+            self.shared.read_until(reader, done);
+        }
         select! {
             recv(receiver) -> answer => if let Ok((_, result)) = answer {
                 return result;
@@ -131,10 +151,8 @@ impl Control {
     /// Asks the master; the answer comes into `answers` with `tag`. There must be room for it.
     pub(crate) fn ask(&self, tag: u64, body: Body, deadline: Duration, answers: Sender<Answer>) -> u64 {
         let mut core = self.shared.lock();
-        let call = core.next_call;
-        core.next_call += 1;
-        core.waiting.insert(call, Waiter { tag, answers });
-        self.shared.step(&mut core, Event::Call { call, body, deadline });
+        let call = self.shared.call(&mut core, tag, body, deadline, answers);
+        self.shared.link.notify_all();
         call
     }
 
@@ -160,6 +178,7 @@ impl Drop for Control {
         // Room is certain: at most one Connect can be before it.
         let _ = self.shared.orders.try_send(Order::End);
         self.shared.timer.notify_all();
+        self.shared.link.notify_all();
         for thread in self.threads.drain(..) {
             if !dialling {
                 let _ = thread.join();
@@ -171,6 +190,13 @@ impl Drop for Control {
 /// Starts a thread.
 pub(crate) fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
     thread::Builder::new().name(name.to_string()).spawn(run)
+}
+
+impl Core {
+    /// The reading end, for whoever will read now; none if somebody does, or there is nothing more to read.
+    fn take_reader(&mut self) -> Option<net::Receiver> {
+        self.reader.take_if(|_| self.lost.is_none())
+    }
 }
 
 impl Shared {
@@ -185,6 +211,15 @@ impl Shared {
 
     fn lock_and_step(&self, event: Event) {
         self.step(&mut self.lock(), event);
+    }
+
+    /// Begins a call; gives its number.
+    fn call(&self, core: &mut Core, tag: u64, body: Body, deadline: Duration, answers: Sender<Answer>) -> u64 {
+        let call = core.next_call;
+        core.next_call += 1;
+        core.waiting.insert(call, Waiter { tag, answers });
+        self.step(core, Event::Call { call, body, deadline });
+        call
     }
 
     /// Steps the session and does what it says.
@@ -206,13 +241,13 @@ impl Shared {
                 // Room is certain: the last order to connect has been reported on.
                 let _ = self.orders.try_send(Order::Connect(master));
             }
-            Effect::Disconnect => hang_up(core),
+            Effect::Disconnect => self.hang_up(core),
             Effect::Send(message) => {
                 log::debug!("{} -> master: {}", name_of(core, &message), message.body.kind());
                 let Some(writer) = &mut core.writer else { return };
                 if let Err(e) = writer.write(&message) {
                     log::debug!("the master's connection failed while writing: {e}");
-                    hang_up(core); // the link thread notices and reports
+                    self.hang_up(core); // whoever reads notices
                 }
             }
             Effect::Finish { call, result } => {
@@ -221,6 +256,16 @@ impl Shared {
                 };
                 let _ = waiter.answers.try_send((waiter.tag, result.map(|message| message.body)));
             }
+        }
+    }
+
+    fn hang_up(&self, core: &mut Core) {
+        if let Some(writer) = &core.writer {
+            net::hang_up(writer.get_ref());
+        }
+        if core.reader.is_some() {
+            core.lost = Some("it was hung up".to_string());
+            self.link.notify_all();
         }
     }
 
@@ -262,50 +307,77 @@ impl Shared {
         }
     }
 
-    /// One connection, from Connected to Disconnected.
-    fn serve(&self, address: &str, mut reader: net::Receiver, writer: net::Sender) {
-        {
-            let mut core = self.lock();
-            core.dialling = false;
+    /// One connection, from Connected to Disconnected. Reads while somebody waits and nobody reads.
+    fn serve(&self, address: &str, reader: net::Receiver, writer: net::Sender) {
+        let mut core = self.lock();
+        core.dialling = false;
+        if core.closed {
+            return;
+        }
+        (core.writer, core.reader, core.lost) = (Some(writer), Some(reader), None);
+        self.step(&mut core, Event::Connected);
+        let why = loop {
+            if let Some(why) = core.lost.take() {
+                break why;
+            }
             if core.closed {
                 return;
             }
-            core.writer = Some(writer);
-            self.step(&mut core, Event::Connected);
-        }
-        let why = self.read_all(&mut reader);
+            let reader = if core.waiting.is_empty() { None } else { core.take_reader() };
+            core = match reader {
+                Some(reader) => {
+                    drop(core);
+                    self.read_until(reader, || self.lock().waiting.is_empty());
+                    self.lock()
+                }
+                None => self.link.wait(core).unwrap_or_else(PoisonError::into_inner),
+            };
+        };
         log::debug!("the connection to the master at {address} has ended: {why}");
-        let mut core = self.lock();
-        core.writer = None;
+        (core.writer, core.reader) = (None, None);
         self.step(&mut core, Event::Disconnected { why: format!("{address}: {why}") });
     }
 
-    /// Hands every message to the session; gives the reason why there are no more. It waits without a deadline, because the
-    /// session watches over silence when something is asked, and hangs up.
-    fn read_all(&self, reader: &mut net::Receiver) -> String {
-        loop {
-            let message = match reader.read(None) {
-                Ok(Some(Incoming::Message(message))) => message,
-                // An answer of a newer program that we do not understand is an answer.
-                Ok(Some(Incoming::Refused { head, error })) => Message { head: *head, body: error.into() },
-                Ok(None) => return "it closed the connection".to_string(),
-                Err(e) => return e.to_string(),
-            };
-            if let Some(payload) = message.head.payload
-                && let Err(e) = reader.skip_payload(&payload)
-            {
-                return e.to_string();
+    /// Reads and steps the session with every message, until `done` or the end of the connection. Whoever waits still is left to the
+    /// link thread.
+    fn read_until(&self, mut reader: net::Receiver, done: impl Fn() -> bool) {
+        let ended = loop {
+            match read(&mut reader, Instant::now() + LOOK_UP) {
+                Ok(Some(message)) => {
+                    log::debug!("master -> {:?}: {}", message.head.id, message.body.kind());
+                    self.lock_and_step(Event::Received(message));
+                }
+                Ok(None) => {}
+                Err(why) => break Some(why),
             }
-            log::debug!("master -> {:?}: {}", message.head.id, message.body.kind());
-            self.lock_and_step(Event::Received(message));
+            if done() {
+                break None;
+            }
+        };
+        let mut core = self.lock();
+        core.lost = ended;
+        core.reader = core.lost.is_none().then_some(reader);
+        if core.lost.is_some() || !core.waiting.is_empty() {
+            self.link.notify_all();
         }
     }
 }
 
-fn hang_up(core: &mut Core) {
-    if let Some(writer) = &core.writer {
-        net::hang_up(writer.get_ref());
+/// The next message, if it begins in time; the error tells how the connection has ended. Silence is watched over by the session,
+/// which hangs up.
+fn read(reader: &mut net::Receiver, begins_by: Instant) -> Result<Option<Message>, String> {
+    let message = match reader.read(Some(begins_by)) {
+        Ok(Some(Incoming::Message(message))) => message,
+        // An answer of a newer program that we do not understand is an answer.
+        Ok(Some(Incoming::Refused { head, error })) => Message { head: *head, body: error.into() },
+        Ok(None) => return Err("it closed the connection".to_string()),
+        Err(FrameError::Io(e)) if is_timeout(&e) && reader.is_between_frames() => return Ok(None),
+        Err(e) => return Err(e.to_string()),
+    };
+    if let Some(payload) = message.head.payload {
+        reader.skip_payload(&payload).map_err(|e| e.to_string())?;
     }
+    Ok(Some(message))
 }
 
 /// How logs name a request: as the master's do.

@@ -147,6 +147,11 @@ impl<R: ReadDeadline> FrameReader<R> {
         self.inner.into_inner()
     }
 
+    /// Whether nothing of a frame has been read: after a time-out the next one can still be waited for.
+    pub fn is_between_frames(&self) -> bool {
+        self.line.is_empty() && self.inner.buffer().is_empty()
+    }
+
     /// Reads the next message; `None` when the stream has ended between two. Waits at most until `first_byte_by` for it
     /// to begin, and [`HEADER_TIMEOUT`] from there to the end of the line.
     pub fn read(&mut self, first_byte_by: Option<Instant>) -> Result<Option<Incoming>, FrameError> {

@@ -39,26 +39,28 @@ impl DeadlineStream {
         &self.stream
     }
 
-    /// Sets the socket's time-out to the time that is left, unless it is about that already.
+    /// Sets the socket's time-out to at least half of the time that is left, unless it is so already: whoever has only little time
+    /// again and again costs no system call each time.
     fn arm(&mut self) -> io::Result<()> {
         let timeout = match self.deadline {
             None => None,
             Some(deadline) => match deadline.checked_duration_since(Instant::now()) {
                 None | Some(Duration::ZERO) => return Err(io::ErrorKind::TimedOut.into()),
-                left => left,
+                Some(left) => Some(power_of_two_below(left)),
             },
         };
-        let close_enough = match (self.timeout, timeout) {
-            (None, None) => true,
-            (Some(set), Some(left)) => set <= left && left <= 2 * set,
-            _ => false,
-        };
-        if !close_enough {
+        if self.timeout != timeout {
             self.stream.set_read_timeout(timeout)?;
             self.timeout = timeout;
         }
         Ok(())
     }
+}
+
+/// The largest power of two of microseconds that is not longer; a microsecond at least.
+fn power_of_two_below(time: Duration) -> Duration {
+    let us = u64::try_from(time.as_micros()).unwrap_or(u64::MAX).max(1);
+    Duration::from_micros(1 << us.ilog2())
 }
 
 impl Read for DeadlineStream {

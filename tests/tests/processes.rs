@@ -6,10 +6,12 @@
 use client::{Cluster, Error};
 use protocol::message::client::{Incident, IncidentKind, OperationComplete, WorkerState};
 use protocol::{ErrorCode, WireError};
+use serde_json::json;
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 use tests::harness::oracle::{Numbers, check_example1, check_example2};
+use tests::harness::raw::Raw;
 use tests::harness::wait::until;
 use tests::harness::{Processes, SOON, Setup};
 
@@ -431,4 +433,27 @@ fn a_worker_asked_to_end_hands_over_the_only_copies_first() {
     let left = until("the record", SOON, || incident_of(&client, "w1"));
     assert_eq!((left.kind, left.segments_lost), (IncidentKind::WorkerLeft, 0), "{left:?}");
     assert_eq!(client.status().unwrap().lost, 0);
+}
+
+#[test]
+fn a_small_result_comes_with_the_answer_and_a_large_one_from_the_workers() {
+    let mut cluster = Setup::new().workers(2).replication(2).start();
+    let client = cluster.connect();
+    let mut numbers = Numbers::new(5);
+    for (name, len) in [("none", 0), ("one", 1), ("small", 10_000), ("large", 200_000)] {
+        let values = numbers.doubles(len);
+        client.create(name, &values).unwrap();
+        let (done, result) = client.apply_and_get::<f64>(name, "example1").unwrap();
+        check_example1(&values, &result).unwrap();
+        assert_eq!((done.copies, client.get::<f64>(&done.handle).unwrap()), (2, result), "{name}");
+        let mut peer = Raw::connect_level_2(cluster.master_address());
+        let data = json!({"arrayId": name, "operation": "example1", "inline": true});
+        peer.send(format!("{}\n", json!({"type": "APPLY_OPERATION", "id": 1, "data": data})));
+        let answer = peer.message();
+        let expected = if len <= 10_000 { len * 8 } else { 0 };
+        assert_eq!((&answer.line["data"]["status"], answer.payload.len()), (&json!("complete"), expected), "{name}");
+    }
+    let wrong = client.apply_and_get::<i32>("small", "example1").unwrap_err();
+    assert!(matches!(wrong, Error::WrongDType { .. }), "{wrong}");
+    cluster.check();
 }

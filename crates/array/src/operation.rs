@@ -13,7 +13,7 @@ use crate::{Buffer, DType, Element, checksum, kernels};
 pub const CHUNK_BYTES: usize = 64 << 10;
 
 /// A function of one element, applied to every element of an array.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Operation {
     /// float64: `(sin x + cos x)^2 / (sqrt|x| + 1)`; see [`kernels::example1`].
     Example1,

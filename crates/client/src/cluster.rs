@@ -12,7 +12,7 @@ use array::{DType, Element};
 use protocol::id::request_name;
 use protocol::limits::REQUEST_TIMEOUT_DEFAULT;
 use protocol::message::client::*;
-use protocol::{Body, ErrorCode, VersionId, WireError};
+use protocol::{Body, ErrorCode, Message, PayloadKind, VersionId, WireError};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -292,8 +292,34 @@ impl Cluster {
             into: options.into.clone(),
             replace: options.replace,
             no_wait: options.no_wait,
+            inline: false,
         };
         ask!(self, format!("applying {operation} to '{name}'"), request, OperationComplete)
+    }
+
+    /// Applies an operation, and reads its result. A small one comes with the answer; of a larger one, another client's result
+    /// may have taken the place before it is read.
+    ///
+    /// # Errors
+    /// As [`Cluster::apply`] and [`Cluster::get`].
+    pub fn apply_and_get<T: Element>(&self, name: &str, operation: &str) -> Result<(OperationComplete, Vec<T>), Error> {
+        let doing = format!("applying {operation} to '{name}'");
+        let (array_id, operation) = (name.to_string(), operation.to_string());
+        let request = ApplyOperation { array_id, operation, into: None, replace: false, no_wait: false, inline: true };
+        let Message { head, body, elements } = self.call_message(&doing, request)?;
+        let Body::OperationComplete(done) = body else {
+            return Err(Error::protocol(&doing, format!("an unexpected {}", body.kind())));
+        };
+        let values = match (head.payload.map(|payload| payload.kind), elements) {
+            (Some(PayloadKind::Elements(dtype)), Some(_)) if dtype != T::DTYPE => {
+                return Err(Error::WrongDType { array: done.handle, found: dtype, wanted: T::DTYPE });
+            }
+            (_, Some(elements)) if elements.len().is_multiple_of(size_of::<T>()) => {
+                bytemuck::pod_collect_to_vec(&elements)
+            }
+            _ => self.get(&done.handle)?,
+        };
+        Ok((done, values))
     }
 
     /// Waits until an operation is complete.
@@ -402,6 +428,10 @@ impl Cluster {
     }
 
     fn call(&self, doing: &str, body: impl Into<Body>) -> Result<Body, Error> {
+        self.call_message(doing, body).map(|message| message.body)
+    }
+
+    fn call_message(&self, doing: &str, body: impl Into<Body>) -> Result<Message, Error> {
         let result = self.inner.control.call(body.into(), self.deadline(), &self.cancel);
         result.map_err(|e| self.error(e.into_error(doing), || doing.to_string()))
     }

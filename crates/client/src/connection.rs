@@ -12,9 +12,9 @@ use crate::cancel::Cancel;
 use crate::error::{CallError, Waiting};
 use crate::retry::{Effect, Event, Session};
 use crossbeam_channel::{Receiver, Sender, at, bounded, select};
-use protocol::id::request_name;
-use protocol::limits::CONNECT_TIMEOUT;
 use protocol::frame::is_timeout;
+use protocol::id::request_name;
+use protocol::limits::{CONNECT_TIMEOUT, INLINE_BYTES_MAX};
 use protocol::{Body, FrameError, Incoming, Message, SessionId, net};
 use std::collections::HashMap;
 use std::io;
@@ -34,7 +34,7 @@ const FINISH_GRACE: Duration = Duration::from_secs(5);
 const LOOK_UP: Duration = Duration::from_millis(100);
 
 /// The answer to one call: the caller's number for it, and the reply.
-pub(crate) type Answer = (u64, Result<Body, CallError>);
+pub(crate) type Answer = (u64, Result<Message, CallError>);
 
 /// The control connection of one cluster.
 pub(crate) struct Control {
@@ -124,7 +124,7 @@ impl Control {
 
     /// Asks the master and waits for the answer, until `deadline` (and a moment longer for the master's own account of
     /// what it is waiting for). When it is cancelled, the deadline has come.
-    pub(crate) fn call(&self, body: Body, deadline: Duration, cancel: &Cancel) -> Result<Body, CallError> {
+    pub(crate) fn call(&self, body: Body, deadline: Duration, cancel: &Cancel) -> Result<Message, CallError> {
         let (sender, receiver) = bounded(1);
         let (call, reader) = {
             let mut core = self.shared.lock();
@@ -254,7 +254,7 @@ impl Shared {
                 let Some(waiter) = core.waiting.remove(&call) else {
                     return;
                 };
-                let _ = waiter.answers.try_send((waiter.tag, result.map(|message| message.body)));
+                let _ = waiter.answers.try_send((waiter.tag, result));
             }
         }
     }
@@ -366,17 +366,15 @@ impl Shared {
 /// The next message, if it begins in time; the error tells how the connection has ended. Silence is watched over by the session,
 /// which hangs up.
 fn read(reader: &mut net::Receiver, begins_by: Instant) -> Result<Option<Message>, String> {
-    let message = match reader.read(Some(begins_by)) {
+    let mut message = match reader.read(Some(begins_by)) {
         Ok(Some(Incoming::Message(message))) => message,
         // An answer of a newer program that we do not understand is an answer.
-        Ok(Some(Incoming::Refused { head, error })) => Message { head: *head, body: error.into() },
+        Ok(Some(Incoming::Refused { head, error })) => Message { head: *head, ..Message::new(error) },
         Ok(None) => return Err("it closed the connection".to_string()),
         Err(FrameError::Io(e)) if is_timeout(&e) && reader.is_between_frames() => return Ok(None),
         Err(e) => return Err(e.to_string()),
     };
-    if let Some(payload) = message.head.payload {
-        reader.skip_payload(&payload).map_err(|e| e.to_string())?;
-    }
+    reader.take_elements(&mut message, INLINE_BYTES_MAX).map_err(|e| e.to_string())?;
     Ok(Some(message))
 }
 

@@ -159,7 +159,7 @@ impl DataConnection {
     pub(crate) fn read(&mut self) -> Result<Message, FrameError> {
         match self.reader.read(None)? {
             Some(Incoming::Message(message)) => Ok(message),
-            Some(Incoming::Refused { head, error }) => Ok(Message { head: *head, body: error.into() }),
+            Some(Incoming::Refused { head, error }) => Ok(Message { head: *head, ..Message::new(error) }),
             None => Err(FrameError::Truncated),
         }
     }

@@ -270,7 +270,7 @@ impl Session {
             (Link::Ready { heard, ping_sent }, body) => {
                 (*heard, *ping_sent) = (now, None);
                 if let Some(id) = message.head.id {
-                    self.on_reply(now, id, Message { head: message.head, body }, effects);
+                    self.on_reply(now, id, Message { body, ..message }, effects);
                 } else if let Body::Error(error) = body {
                     // About the connection as a whole: the master closes it next.
                     self.disconnect(error.to_string(), effects);

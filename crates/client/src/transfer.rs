@@ -171,7 +171,8 @@ where
 /// What a transfer waits for.
 enum Next<J: Job> {
     Tick,
-    Answer(Answer),
+    /// To the question of that number.
+    Answer((u64, Result<Body, CallError>)),
     Report(Report<J>),
 }
 
@@ -182,8 +183,9 @@ fn wait<J: Job>(questions: &mut Questions, tick: Option<Duration>, reports: &Rec
     select! {
         recv(questions.answers) -> answer => {
             let Ok(answer) = answer else { return Next::Tick };
-            questions.open.remove(&answer.0);
-            Next::Answer(answer)
+            let (ask, result) = answer;
+            questions.open.remove(&ask);
+            Next::Answer((ask, result.map(|message| message.body)))
         },
         recv(reports) -> report => report.map_or(Next::Tick, Next::Report),
         recv(timer) -> _ => Next::Tick,

@@ -82,7 +82,7 @@ impl Story {
 
 fn apply() -> ApplyOperation {
     let (array_id, operation) = ("a".to_string(), "example1".to_string());
-    ApplyOperation { array_id, operation, into: None, replace: false, no_wait: false }
+    ApplyOperation { array_id, operation, into: None, replace: false, no_wait: false, inline: false }
 }
 
 fn sent(effects: &[Effect]) -> Vec<&Message> {

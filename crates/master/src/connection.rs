@@ -8,7 +8,7 @@ use crate::driver::Driver;
 use gateway::Gateway;
 use protocol::frame::{FrameReader, FrameWriter, is_timeout};
 use protocol::level1::{Level, Opened, introduction};
-use protocol::message::{Message, PayloadKind};
+use protocol::message::{Body, Message};
 use protocol::net::{self, DeadlineStream};
 use protocol::outbox::Outbox;
 use protocol::{ErrorCode, FrameError, Incoming, WireError, limits};
@@ -130,13 +130,12 @@ fn read(conn: ConnId, mut reader: Reader, driver: &Driver) -> String {
     }
 }
 
-/// The next message; bytes that come with it are dropped, since a master takes none.
+/// The next message. Elements come with it if they are those of small results; a master takes no others.
 fn next(reader: &mut Reader, first_byte_by: Option<Instant>) -> Result<Option<Incoming>, FrameError> {
-    let incoming = reader.read(first_byte_by)?;
-    if let Some(Incoming::Message(message)) = &incoming
-        && let Some(payload) = message.head.payload.filter(|payload| payload.kind != PayloadKind::Json)
-    {
-        reader.skip_payload(&payload)?;
+    let mut incoming = reader.read(first_byte_by)?;
+    if let Some(Incoming::Message(message)) = &mut incoming {
+        let bytes_max = if let Body::SegmentResult(_) = message.body { limits::INLINE_BYTES_MAX } else { 0 };
+        reader.take_elements(message, bytes_max)?;
     }
     Ok(incoming)
 }

@@ -1,5 +1,6 @@
 //! The cluster's state machine, message by message: what the stories and the simulator do not reach.
 
+use array::DType;
 use master::cluster::catalog::Catalog;
 use master::cluster::command::Command;
 use master::cluster::{Cluster, Config, ConnId, Effect, Event, Now};
@@ -128,13 +129,21 @@ fn registration(id: &str, incarnation: u64, cluster: Option<uuid::Uuid>, invento
     Message::new(RegisterWorker { host: "127.0.0.1".into(), port: 1, cores: 2, memory: 1024, hello: Some(hello) })
 }
 
-/// Stores an array of one segment on both workers (connections 10 and 20), by client connection 1. Gives its version.
+/// Stores four elements; see [`store_elements`].
 fn store(desk: &mut Desk, id: u64, name: &str) -> VersionId {
+    store_elements(desk, id, name, 4)
+}
+
+/// The longest array of one segment, in elements.
+const LONG: u64 = 4096;
+
+/// Stores an array of one segment on both workers (connections 10 and 20), by client connection 1. Gives its version.
+fn store_elements(desk: &mut Desk, id: u64, name: &str, len: u64) -> VersionId {
     desk.say(
         1,
         Message::request(
             id,
-            CreateArray { array_id: name.into(), dtype: array::DType::Int32, shape: vec![4], replace: false },
+            CreateArray { array_id: name.into(), dtype: DType::Int32, shape: vec![len], replace: false },
         ),
     );
     for conn in [10, 20] {
@@ -149,7 +158,7 @@ fn store(desk: &mut Desk, id: u64, name: &str) -> VersionId {
         _ => None,
     });
     let version = plan.expect("a plan").version;
-    let copy = CopyRecord(version, 0, 7, 16);
+    let copy = CopyRecord(version, 0, 7, len * 4);
     for conn in [10, 20] {
         desk.say(conn, Message::new(CopiesChanged { stored: vec![copy], broken: vec![] }));
     }
@@ -212,7 +221,7 @@ fn asked_to_compute(desk: &mut Desk, conn: ConnId) -> Option<(Message, VersionId
 
 fn computed(asked: &(Message, VersionId, bool), crc32c: u32) -> Message {
     let copies = vec![CopyRecord(asked.1, 0, crc32c, 16)];
-    Message::reply(&asked.0.head, SegmentResult { result: asked.1, copies, failed: vec![], busy_us: 1 })
+    Message::reply(&asked.0.head, SegmentResult { result: asked.1, copies, failed: vec![], busy_us: 1, inline: vec![] })
 }
 
 /// A worker is asked to fetch a copy with this checksum, and does.
@@ -223,7 +232,7 @@ fn fetches(desk: &mut Desk, conn: ConnId, crc32c: u32) {
     });
     let copy = asked.expect("it is asked to fetch");
     assert_eq!(copy.crc32c(), crc32c);
-    desk.say(conn, Message::new(RecoveryComplete { copy, error: None }));
+    desk.say(conn, Message::new(RecoveryComplete { copy, busy_us: None, error: None }));
 }
 
 fn completed(desk: &mut Desk) -> OperationComplete {
@@ -236,7 +245,10 @@ fn completed(desk: &mut Desk) -> OperationComplete {
 /// Asks for `example2` on the array `a`.
 fn apply_to_a(id: u64) -> Message {
     let (array_id, operation) = ("a".into(), "example2".into());
-    Message::request(id, ApplyOperation { array_id, operation, into: None, replace: false, no_wait: false })
+    Message::request(
+        id,
+        ApplyOperation { array_id, operation, into: None, replace: false, no_wait: false, inline: false },
+    )
 }
 
 fn two_workers() -> Desk {
@@ -445,7 +457,10 @@ fn results_that_differ_are_computed_again_from_checked_sources() {
         let copies = vec![CopyRecord(process.result, 0, crc, 16)];
         desk.say(
             conn,
-            Message::reply(&asked.head, SegmentResult { result: process.result, copies, failed: vec![], busy_us: 1 }),
+            Message::reply(
+                &asked.head,
+                SegmentResult { result: process.result, copies, failed: vec![], busy_us: 1, inline: vec![] },
+            ),
         );
         process.verify
     };
@@ -459,6 +474,105 @@ fn results_that_differ_are_computed_again_from_checked_sources() {
         matches!(&replies[..], [Message { body: Body::OperationComplete(complete), .. }] if complete.copies == 2),
         "{replies:?}"
     );
+}
+
+/// What a worker is asked to compute, with the answer that it has one with this checksum, and these elements.
+fn answers(desk: &mut Desk, conn: ConnId, crc32c: u32, elements: Option<&[u8]>) -> ProcessSegment {
+    let messages = desk.heard(conn);
+    let asked = messages.iter().find_map(|message| match &message.body {
+        Body::ProcessSegment(process) => Some((message, process.clone())),
+        _ => None,
+    });
+    let (message, process) = asked.unwrap_or_else(|| panic!("it is not asked: {messages:?}"));
+    let copies = vec![CopyRecord(process.result, 0, crc32c, 16)];
+    let inline = process.inline.clone();
+    let result = SegmentResult { result: process.result, copies, failed: vec![], busy_us: 1, inline };
+    let answer = Message::reply(&message.head, result);
+    desk.say(
+        conn,
+        match elements {
+            Some(elements) => answer.with_elements(DType::Int32, elements.into()),
+            None => answer,
+        },
+    );
+    process
+}
+
+fn apply_inline(id: u64) -> Message {
+    let mut message = apply_to_a(id);
+    if let Body::ApplyOperation(apply) = &mut message.body {
+        apply.inline = true;
+    }
+    message
+}
+
+#[test]
+fn elements_of_a_small_result_come_with_the_answer() {
+    let mut desk = two_workers();
+    store(&mut desk, 1, "a");
+    let elements = [7; 16];
+    let crc32c = array::checksum::crc32c(&elements);
+    desk.say(1, apply_inline(3));
+    assert!(answers(&mut desk, 20, crc32c, None).inline.is_empty(), "the replica need not say it again");
+    assert_eq!(answers(&mut desk, 10, crc32c, Some(&elements)).inline, [0]);
+    let reply = desk.heard(1).pop().expect("it is complete");
+    assert_eq!(reply.elements.as_deref(), Some(&elements[..]));
+    assert_eq!(reply.head.payload.map(|payload| payload.crc32c), Some(crc32c));
+
+    // A reply that was lost is sent again without.
+    desk.say(1, apply_inline(3));
+    let again = desk.heard(1).pop().expect("it is complete");
+    assert_eq!((again.body, again.elements), (reply.body, None));
+
+    // Elements that are not those of the result are left out.
+    desk.say(1, apply_inline(4));
+    answers(&mut desk, 10, crc32c, Some(&[8; 16]));
+    answers(&mut desk, 20, crc32c, None);
+    let reply = desk.heard(1).pop().expect("it is complete");
+    assert!(matches!(reply.body, Body::OperationComplete(_)));
+    assert_eq!(reply.elements, None);
+
+    // Too few of them, too: and nobody who did not ask gets any.
+    desk.say(1, apply_inline(5));
+    answers(&mut desk, 10, crc32c, Some(&elements[..8]));
+    answers(&mut desk, 20, crc32c, None);
+    assert_eq!(desk.heard(1).pop().expect("it is complete").elements, None);
+    desk.say(1, apply_to_a(6));
+    assert!(answers(&mut desk, 10, crc32c, Some(&elements)).inline.is_empty());
+    answers(&mut desk, 20, crc32c, None);
+    assert_eq!(desk.heard(1).pop().expect("it is complete").elements, None);
+}
+
+#[test]
+fn replicas_receive_a_result_that_takes_longer_to_compute_than_to_move() {
+    let mut desk = two_workers();
+    let source = store_elements(&mut desk, 1, "a", LONG);
+    desk.say(1, apply_to_a(3));
+    let bytes = LONG * 4;
+    let answer = |desk: &mut Desk, conn: ConnId, busy_us: u64| {
+        let messages = desk.heard(conn);
+        let asked = messages.into_iter().find_map(|message| match &message.body {
+            Body::ProcessSegment(process) => Some((message.head.clone(), process.clone())),
+            _ => None,
+        })?;
+        let (head, process) = asked;
+        assert_eq!(process.source, source);
+        let copies = vec![CopyRecord(process.result, 0, 9, bytes)];
+        let result = SegmentResult { result: process.result, copies, failed: vec![], busy_us, inline: vec![] };
+        desk.say(conn, Message::reply(&head, result));
+        Some(process.verify)
+    };
+    // Never measured: both compute. It turns out to be slow: 100 ns a byte.
+    assert_eq!(answer(&mut desk, 10, bytes / 10), Some(false));
+    assert_eq!(answer(&mut desk, 20, bytes / 10), Some(false));
+    assert_eq!(completed(&mut desk).replicas, "recomputed");
+    // So the next time the primary computes, from a checked source, and the replica receives.
+    desk.say(1, apply_to_a(4));
+    assert_eq!(answer(&mut desk, 20, bytes / 10), Some(true));
+    assert_eq!(desk.heard(1), [], "one copy is not enough");
+    fetches(&mut desk, 10, 9);
+    let complete = completed(&mut desk);
+    assert_eq!((complete.copies, complete.replicas.as_str()), (2, "received"));
 }
 
 #[test]
@@ -475,7 +589,13 @@ fn workers_that_never_agree_fail_the_operation_not_the_master() {
                         conn,
                         Message::reply(
                             &message.head,
-                            SegmentResult { result: process.result, copies, failed: vec![], busy_us: 1 },
+                            SegmentResult {
+                                result: process.result,
+                                copies,
+                                failed: vec![],
+                                busy_us: 1,
+                                inline: vec![],
+                            },
                         ),
                     );
                 }
@@ -563,7 +683,7 @@ fn a_worker_of_level_1_that_fails_is_not_asked_again_while_there_is_another() {
     let asked = asked_to_compute(&mut desk, 10).expect("it is the primary");
     let error = protocol::WireError::new(ErrorCode::Internal, "no");
     let failed = vec![FailedSegment { segment: 0, error }];
-    let result = SegmentResult { result: asked.1, copies: vec![], failed, busy_us: 1 };
+    let result = SegmentResult { result: asked.1, copies: vec![], failed, busy_us: 1, inline: vec![] };
     desk.say(10, Message::reply(&asked.0.head, result));
     let asked = asked_to_compute(&mut desk, 20).expect("ours is asked");
     desk.say(20, computed(&asked, 9));

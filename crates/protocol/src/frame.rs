@@ -39,8 +39,8 @@ impl ReadDeadline for &[u8] {
 /// What a reader found.
 #[derive(Debug, PartialEq)]
 pub enum Incoming {
-    /// A message. If its head announces elements, the caller must take them with [`FrameReader::read_payload`] or
-    /// [`FrameReader::skip_payload`] before the next message.
+    /// A message. If its head announces elements, the caller must take them with [`FrameReader::read_payload`],
+    /// [`FrameReader::skip_payload`] or [`FrameReader::take_elements`] before the next message.
     Message(Message),
     /// Something that is a frame but not a message we accept; its payload has been skipped. Answer the error; the
     /// connection lives.
@@ -214,7 +214,7 @@ impl<R: ReadDeadline> FrameReader<R> {
             _ => parsed.data.map_or("{}", RawValue::get),
         };
         let error = match Body::parse(&parsed.kind, data) {
-            Some(Ok(body)) => return Ok(Incoming::Message(Message { head, body })),
+            Some(Ok(body)) => return Ok(Incoming::Message(Message { head, body, elements: None })),
             Some(Err(e)) => {
                 WireError::new(ErrorCode::Malformed, format!("the data of {} cannot be read: {e}", parsed.kind))
             }
@@ -258,6 +258,19 @@ impl<R: ReadDeadline> FrameReader<R> {
             payload.bytes, payload.crc32c
         );
         Err(broken(ErrorCode::ChecksumMismatch, error))
+    }
+
+    /// Takes the elements that a message announces: lets them travel with it if they are at most so many bytes, else forgets them.
+    pub fn take_elements(&mut self, message: &mut Message, bytes_max: u64) -> Result<(), FrameError> {
+        let Some(payload) = message.head.payload else { return Ok(()) };
+        if payload.bytes > bytes_max {
+            message.head.payload = None;
+            return self.skip_payload(&payload);
+        }
+        let mut elements = vec![0; payload.bytes as usize];
+        self.read_payload(&payload, &mut elements)?;
+        message.elements = Some(elements.into());
+        Ok(())
     }
 
     /// Reads a payload and forgets it.
@@ -318,9 +331,9 @@ impl<W: Write> FrameWriter<W> {
         self.to = to.into();
     }
 
-    /// Writes a message without elements.
+    /// Writes a message, with the elements that travel with it.
     pub fn write(&mut self, message: &Message) -> io::Result<()> {
-        self.write_with(message, &[])
+        self.write_with(message, message.elements.as_deref().unwrap_or_default())
     }
 
     /// Writes a message and the elements that its head announces.

@@ -12,6 +12,10 @@ pub const HEADER_BYTES_MAX: usize = 64 * 1024;
 /// Longest binary payload: 32 times the largest segment. Stated before the bytes, so refused before any memory.
 pub const PAYLOAD_BYTES_MAX: u64 = 1 << 30;
 
+/// Largest result whose elements come with the reply, through the master: 16 Ki float64. Moving more than that straight from the
+/// workers takes less time than the master would be kept from other requests.
+pub const INLINE_BYTES_MAX: u64 = 128 * 1024;
+
 /// Longest JSON payload: the inventory of a worker that holds two million copies.
 pub const JSON_PAYLOAD_BYTES_MAX: u64 = 64 << 20;
 

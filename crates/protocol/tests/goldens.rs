@@ -187,6 +187,7 @@ fn samples() -> Vec<Message> {
             into: None,
             replace: false,
             no_wait: false,
+            inline: false,
         }
         .into()),
         m(complete.into()),
@@ -250,6 +251,7 @@ fn samples() -> Vec<Message> {
                 result: VersionId(18),
                 segments: vec![0, 2],
                 verify: false,
+                inline: vec![0],
             }
             .into(),
         ),
@@ -258,10 +260,11 @@ fn samples() -> Vec<Message> {
             copies: vec![CopyRecord(VersionId(18), 0, 305_419_896, 24)],
             failed: vec![FailedSegment { segment: 2, error: WireError::new(ErrorCode::NotHeld, "v17/2 is not here") }],
             busy_us: 700,
+            inline: vec![],
         }),
         instruction(CancelSegments { result: VersionId(18) }.into()),
         instruction(RecoverData { copy, dtype: DType::Float64, sources: vec![endpoint("w2", 40022)] }.into()),
-        Message::new(RecoveryComplete { copy, error: None }),
+        Message::new(RecoveryComplete { copy, busy_us: Some(900), error: None }),
         Message::new(CopiesChanged { stored: vec![copy], broken: vec![CopyId(v, 1)] }),
         instruction(DropCopies { versions: vec![VersionId(16)], copies: vec![CopyId(v, 1)] }.into()),
         instruction(SendInventory {}.into()),

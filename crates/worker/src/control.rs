@@ -107,10 +107,8 @@ impl Dialer {
     fn read_messages(&self, link: u64, mut receiver: FrameReader<Opened<DeadlineStream>>) -> String {
         loop {
             match receiver.read(None) {
-                Ok(Some(Incoming::Message(message))) => {
-                    if let Some(payload) = &message.head.payload
-                        && let Err(e) = receiver.skip_payload(payload)
-                    {
+                Ok(Some(Incoming::Message(mut message))) => {
+                    if let Err(e) = receiver.take_elements(&mut message, 0) {
                         return e.to_string();
                     }
                     if !self.driver.tell(Event::Received { link, message }) {

@@ -23,8 +23,10 @@ pub(crate) const FETCH_SLOTS: usize = 2 * FETCHERS;
 /// Does fetches until there are no more.
 pub(crate) fn run(jobs: Receiver<FetchJob>, mut peers: Peers, buffers: &BufferPool, events: Events) {
     for job in jobs {
+        let begun = Instant::now();
         let outcome = fetch(&mut peers, buffers, &job);
-        events.tell(Event::Fetched(Fetched { job: job.job, outcome })); // false: nobody needs it any more
+        let busy = begun.elapsed();
+        events.tell(Event::Fetched(Fetched { job: job.job, outcome, busy })); // false: nobody needs it any more
     }
 }
 

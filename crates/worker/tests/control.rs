@@ -17,6 +17,7 @@ fn process(source: u64, result: u64, segments: &[u32]) -> ProcessSegment {
         result: VersionId(result),
         segments: segments.to_vec(),
         verify: true,
+        inline: Vec::new(),
     }
 }
 

@@ -112,7 +112,7 @@ pub enum Ended {
     /// Read.
     Got(Box<Layout>, Vec<u8>),
     /// Answered.
-    Answered(Box<Body>),
+    Answered(Box<Message>),
     /// Not.
     Failed(Error),
 }
@@ -203,6 +203,7 @@ impl World {
                     into: into.clone(),
                     replace: true,
                     no_wait: false,
+                    inline: true,
                 }))
             }
             Wish::Delete { name } => call(DeleteArray { array_id: name.clone() }.into()),
@@ -252,16 +253,15 @@ impl World {
 
     fn on_answer(&mut self, n: usize, call: u64, result: Result<Message, CallError>) {
         let Some(ask) = self.clients[n].asks.remove(&call).filter(|ask| *ask != 0) else { return };
-        let result = result.map(|message| message.body);
         match &self.clients[n].job {
             Some((_, Job::Call, _)) => {
                 let ended = match result {
-                    Ok(body) => Ended::Answered(Box::new(body)),
+                    Ok(message) => Ended::Answered(Box::new(message)),
                     Err(error) => Ended::Failed(error.into_error("asking")),
                 };
                 self.end_wish(n, ended);
             }
-            Some(_) => self.step_job(n, Some(JobEvent::Reply(ask, result))),
+            Some(_) => self.step_job(n, Some(JobEvent::Reply(ask, result.map(|message| message.body)))),
             None => {}
         }
     }
@@ -510,9 +510,16 @@ impl World {
                 names.insert(name.clone(), content.clone());
                 format!("{} copies", committed.copies)
             }
-            (Wish::Apply { name, into }, Ended::Answered(body)) => {
-                let Body::OperationComplete(complete) = &**body else { panic!("{who}: apply is answered {body:?}") };
+            (Wish::Apply { name, into }, Ended::Answered(answer)) => {
+                let Body::OperationComplete(complete) = &answer.body else {
+                    panic!("{who}: apply is answered {answer:?}")
+                };
                 let content = names[name].clone();
+                if let Some(elements) = &answer.elements {
+                    let (dtype, exact) = (content.operation().output(), self.plan.level_1 == 0);
+                    let is_right = is_same(content.applied().as_bytes(), elements, dtype, exact);
+                    assert!(is_right, "{who}: wrong bytes with the answer about '{name}'");
+                }
                 match into {
                     Some(into) => {
                         let result =

@@ -99,6 +99,9 @@ pub struct WorkerNode {
 /// Memory of every simulated worker.
 const WORKER_BYTES: u64 = 64 << 20;
 
+/// What fetching a copy is said to take: about as long as computing some, so that replicas receive now and compute then.
+const FETCHING: Duration = Duration::from_millis(1);
+
 impl World {
     // ---- the master ----
 
@@ -483,10 +486,8 @@ impl World {
             let stored = SegmentStored { copy: record, workers: vec![me], failed: vec![] };
             return self.return_rpc(rpc, Ok((Message::new(stored), Vec::new())));
         };
-        let message = Message {
-            head: request.message.head.clone(),
-            body: DistributeArray { forward: rest.to_vec(), ..write.clone() }.into(),
-        };
+        let body = DistributeArray { forward: rest.to_vec(), ..write.clone() };
+        let message = Message { head: request.message.head.clone(), ..Message::new(body) };
         let (bytes, next) = (request.bytes.clone(), next.clone());
         self.ask(Node::Worker(n), &next.address, message, bytes, Duration::from_secs(3), Cont::Forward { parent: rpc });
     }
@@ -552,7 +553,7 @@ impl World {
     fn fetch(&mut self, n: usize, job: FetchJob, next: usize) {
         let Some(source) = job.sources.get(next).cloned() else {
             let error = WireError::new(ErrorCode::NotHeld, "no source gives it");
-            let fetched = Fetched { job: job.job, outcome: Err(error) };
+            let fetched = Fetched { job: job.job, outcome: Err(error), busy: FETCHING };
             return self.step_worker(n, worker::agent::Event::Fetched(fetched));
         };
         let get = GetSegment { version: job.copy.0, segment: job.copy.1, range: None };
@@ -573,7 +574,7 @@ impl World {
             Ok((Message { body: Body::Segment(segment), .. }, bytes))
                 if segment.copy == job.copy && array::checksum::crc32c(&bytes) == job.copy.crc32c() =>
             {
-                let fetched = Fetched { job: job.job, outcome: Ok(Buffer::from_bytes(&bytes)) };
+                let fetched = Fetched { job: job.job, outcome: Ok(Buffer::from_bytes(&bytes)), busy: FETCHING };
                 self.step_worker(n, worker::agent::Event::Fetched(fetched));
             }
             _ => self.fetch(n, job, next),

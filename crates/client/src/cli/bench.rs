@@ -128,9 +128,9 @@ impl Lab<'_> {
                 for rep in 0..reps {
                     self.cluster.create(&self.name(rep), &self.doubles(rep))?;
                     let and_get = workload == Workload::Apply1Get;
-                    tell(timed(|| {
-                        let done = self.cluster.apply(&self.name(rep), "example1")?;
-                        if and_get { self.cluster.get::<f64>(&done.handle).map(drop) } else { Ok(()) }
+                    tell(timed(|| match and_get {
+                        true => self.cluster.apply_and_get::<f64>(&self.name(rep), "example1").map(drop),
+                        false => self.cluster.apply(&self.name(rep), "example1").map(drop),
                     })?);
                     self.delete(rep)?;
                 }

@@ -72,8 +72,15 @@ impl Cluster {
     }
 
     /// Sees to it that a copy exists `required` times. True when it does, or when no more can be had and `min_copies`
-    /// exist; false while there is something to wait for.
-    pub(super) fn ensure_copies(&mut self, copy: CopyRecord, dtype: DType, have: &[WorkerId], required: usize) -> bool {
+    /// exist; false while there is something to wait for. Workers of `preferred` get it before others.
+    pub(super) fn ensure_copies(
+        &mut self,
+        copy: CopyRecord,
+        dtype: DType,
+        have: &[WorkerId],
+        required: usize,
+        preferred: &[WorkerId],
+    ) -> bool {
         if have.len() >= required {
             return true;
         }
@@ -82,7 +89,7 @@ impl Cluster {
         let mut holders = have.to_vec();
         holders.extend(under_way.map(|((_, target), _)| target.clone()));
         while holders.len() < required {
-            match self.start_transfer(copy, dtype, have, &holders) {
+            match self.start_transfer(copy, dtype, have, &holders, preferred) {
                 Target::Chosen(target) => holders.push(target),
                 Target::AllBusy => return false,
                 Target::None => break,
@@ -91,9 +98,19 @@ impl Cluster {
         holders.len() == have.len() && have.len() >= self.config.min_copies as usize
     }
 
-    /// Has one more worker fetch a copy from those who `have` it; `holders` have or fetch it already.
-    fn start_transfer(&mut self, copy: CopyRecord, dtype: DType, have: &[WorkerId], holders: &[WorkerId]) -> Target {
-        let candidates = self.candidates(holders);
+    /// Has one more worker fetch a copy from those who `have` it, one of `preferred` if it can; `holders` have or fetch it
+    /// already.
+    fn start_transfer(
+        &mut self,
+        copy: CopyRecord,
+        dtype: DType,
+        have: &[WorkerId],
+        holders: &[WorkerId],
+        preferred: &[WorkerId],
+    ) -> Target {
+        let (first, others): (Vec<_>, Vec<_>) =
+            self.candidates(holders).into_iter().partition(|candidate| preferred.contains(&candidate.worker));
+        let candidates = if first.is_empty() { others } else { first };
         let idle = |candidate: &Candidate| self.members[&candidate.worker].fetching < TRANSFERS_PER_WORKER;
         let (idle, busy): (Vec<_>, Vec<_>) = candidates.into_iter().partition(idle);
         let zones: Vec<Option<&str>> = holders
@@ -166,7 +183,7 @@ impl Cluster {
         }
         let mut holders = have.clone();
         holders.extend(order);
-        self.start_transfer(copy, dtype, &have, &holders);
+        self.start_transfer(copy, dtype, &have, &holders, &[]);
     }
 
     /// Segments that would have too few copies if the draining workers went now.
@@ -202,6 +219,9 @@ impl Cluster {
     pub(super) fn on_recovery_complete(&mut self, worker: &WorkerId, complete: RecoveryComplete) {
         let copy = complete.copy;
         let is_expected = self.transfers.remove(&(copy.id(), worker.clone())).is_some();
+        if let (None, Some(busy_us)) = (&complete.error, complete.busy_us) {
+            self.costs.moved(copy.bytes(), busy_us);
+        }
         if let Some(member) = self.members.get_mut(worker).filter(|_| is_expected) {
             member.fetching = member.fetching.saturating_sub(1);
         }

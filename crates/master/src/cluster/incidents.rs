@@ -38,6 +38,9 @@ impl Cluster {
         let mut incident = incident.clone();
         incident.promoted_ms = Some(self.since_ms(detected));
         incident.redispatched = redispatched;
+        // While it was being recorded, work may have been flowing already.
+        let resumed = self.last_progress.checked_sub(detected).filter(|_| operations_running);
+        incident.resumed_ms = resumed.map(|resumed| resumed.as_millis() as u64);
         self.incidents.push(OpenIncident { since: detected, operations_running, incident });
         self.changed = true;
         if self.incidents.len() > OPEN_MAX {
@@ -53,6 +56,7 @@ impl Cluster {
     /// A segment of a running operation was completed: work flows again.
     pub(super) fn note_progress(&mut self) {
         let now = self.now.elapsed;
+        self.last_progress = now;
         for open in self.incidents.iter_mut().filter(|open| open.operations_running) {
             let since = now.saturating_sub(open.since).as_millis() as u64;
             open.incident.resumed_ms.get_or_insert(since);

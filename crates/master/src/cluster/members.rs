@@ -382,7 +382,7 @@ impl Cluster {
     pub(super) fn on_worker_message(&mut self, worker: &WorkerId, message: Message) {
         let call = |cluster: &mut Cluster| cluster.members.get_mut(worker)?.calls.remove(&message.head.id?);
         match message.body {
-            Body::SegmentResult(result) => self.on_segment_result(worker, message.head.id, result),
+            Body::SegmentResult(result) => self.on_segment_result(worker, message.head.id, result, message.elements),
             Body::CopiesChanged(changed) => self.on_copies_changed(worker, changed),
             Body::RecoveryComplete(complete) => self.on_recovery_complete(worker, complete),
             Body::Reserved(_) => {

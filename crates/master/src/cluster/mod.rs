@@ -7,7 +7,7 @@
 //! - the coordinator, which is all the rest: what may be lost and is rebuilt from the catalog and the workers'
 //!   inventories. [`registration`] and [`members`]: which workers are there, and what each holds. [`requests`]: clients, their requests, and
 //!   that each is answered once. [`uploads`], [`operations`], [`reads`]: what the requests set going. [`copies`]: how
-//!   many copies a segment needs, fetching missing ones, dropping useless ones. [`incidents`]: what went wrong and
+//!   many copies a segment needs, fetching missing ones, dropping useless ones. [`cost`]: whether a replica of a result computes or receives its copy. [`incidents`]: what went wrong and
 //!   how it was mended. [`views`]: answers that only look.
 //! - [`placement`]: pure functions of the workers there are.
 //!
@@ -22,6 +22,7 @@
 pub mod catalog;
 pub mod command;
 mod copies;
+mod cost;
 mod incidents;
 mod members;
 mod operations;
@@ -34,6 +35,7 @@ mod views;
 
 use catalog::{Applied, Catalog};
 use command::Command;
+use cost::Costs;
 use incidents::OpenIncident;
 use members::Member;
 use operations::Running;
@@ -205,6 +207,8 @@ pub struct Cluster {
     operations: BTreeMap<VersionId, Running>,
     /// Where new operations join the queue for workers, see [`operations`].
     virtual_time: u64,
+    /// What computing and moving results takes here.
+    costs: Costs,
     /// How the last operations ended, for who asks later.
     ended: BTreeMap<VersionId, Result<OperationComplete, WireError>>,
     pins: BTreeMap<u64, Pin>,
@@ -215,6 +219,8 @@ pub struct Cluster {
     copies_added: Vec<(CopyId, WorkerId)>,
     copies_removed: Vec<(CopyId, WorkerId)>,
     incidents: Vec<OpenIncident>,
+    /// When a segment of an operation was completed last.
+    last_progress: Duration,
     /// Something changed that parked requests or repairs may have waited for.
     changed: bool,
     stopping: Option<Duration>,
@@ -248,6 +254,7 @@ impl Cluster {
             uploads: BTreeMap::new(),
             operations: BTreeMap::new(),
             virtual_time: 0,
+            costs: Costs::default(),
             ended: BTreeMap::new(),
             pins: BTreeMap::new(),
             next_pin: now.unix_ms.saturating_mul(1000),
@@ -255,6 +262,7 @@ impl Cluster {
             copies_added: Vec::new(),
             copies_removed: Vec::new(),
             incidents: Vec::new(),
+            last_progress: Duration::ZERO,
             changed: false,
             stopping: None,
         };

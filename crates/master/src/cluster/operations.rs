@@ -17,6 +17,9 @@ use super::command::{Command, NewArray, NewSegment, combined_crc32c};
 use super::requests::{Answer, Key, Origin};
 use super::{Cluster, Member, Then};
 use array::Operation;
+use array::checksum::crc32c;
+use array::operation::CHUNK_BYTES;
+use protocol::limits::INLINE_BYTES_MAX;
 use protocol::message::Body;
 use protocol::message::client::*;
 use protocol::message::worker::*;
@@ -24,6 +27,7 @@ use protocol::{
     ArrayId, CopyId, CopyRecord, ErrorCode, SegmentIndex, VersionId, WireError, WorkerId, id::request_name, name,
 };
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How many ended operations are remembered, for who asks later.
@@ -43,15 +47,31 @@ const LEVEL_1_PATIENCE: Duration = Duration::from_secs(2);
 /// How often a segment is tried on all its holders, before the operation fails.
 const ROUNDS_MAX: u32 = 3;
 
+/// Operations whose elements are kept for the answer at a time: 64 MiB at most, and others are answered without.
+const INLINE_OPERATIONS_MAX: usize = 512;
+
 /// Place of a segment in a worker's queue: virtual time, then which.
 pub(super) type TaskKey = (u64, CopyId);
 
-/// Segments sent to a worker at a time: enough that all its threads have work while the answers travel.
-fn window(member: &Member) -> usize {
+/// Segments sent to a worker at a time: enough that all its threads have work while the answers travel. Small ones do not wait for
+/// the others.
+fn window(member: &Member, small: bool) -> usize {
     match member.level() {
         1 => 2, // one that it computes, one that is on its way; what waits here can still go elsewhere
-        _ => (2 * member.cores as usize).clamp(4, 64),
+        _ if small => WINDOW_MAX,
+        _ => (2 * member.cores as usize).clamp(4, WINDOW_MAX),
     }
+}
+
+/// Above it the answers come faster than the master takes them.
+const WINDOW_MAX: usize = 64;
+
+/// Segments sent to a worker by one instruction.
+struct Batch {
+    call: u64,
+    segments: Vec<SegmentIndex>,
+    /// Those of them whose elements are wanted.
+    inline: Vec<SegmentIndex>,
 }
 
 /// An operation under way.
@@ -73,8 +93,16 @@ pub(super) struct Running {
     pub redispatched: u32,
     /// Copies of the result that were fetched from another worker, not computed.
     received: u32,
+    /// Copies that were computed beside those of their primaries.
+    recomputed: u32,
+    /// Whoever asked for it wants the elements with the answer.
+    inline: bool,
+    /// Only primaries compute: moving the result costs less than computing it again.
+    replicas_receive: bool,
     /// All segments so far came from our kernels.
     exact: bool,
+    /// Its segments are no longer than a chunk, which a worker does at once.
+    small: bool,
     /// Its result is on its way into the log.
     proposed: bool,
     last_failure: Option<WireError>,
@@ -94,6 +122,8 @@ struct Work {
     kernels: String,
     /// Two workers gave this checksum, or one from a checked source.
     confirmed: bool,
+    /// Its elements and their checksum, if they are wanted with the answer.
+    elements: Option<(u32, Arc<[u8]>)>,
     done: bool,
 }
 
@@ -138,6 +168,23 @@ impl Running {
     pub fn segments(&self) -> u32 {
         self.works.len() as u32
     }
+
+    /// How replicas got their copies.
+    fn replicas(&self) -> &'static str {
+        match (self.received, self.recomputed) {
+            (0, _) => "recomputed",
+            (_, 0) => "received",
+            _ => "mixed",
+        }
+    }
+
+    /// The elements of the result, if all are here.
+    fn elements(&self) -> Option<Arc<[u8]>> {
+        let of = |work: &'_ Work| work.elements.clone().filter(|(crc32c, _)| work.crc32c == Some(*crc32c));
+        let segments: Vec<Arc<[u8]>> =
+            self.works.iter().map(|work| of(work).map(|(_, bytes)| bytes)).collect::<Option<_>>()?;
+        Some(segments.concat().into())
+    }
 }
 
 impl Cluster {
@@ -163,12 +210,16 @@ impl Cluster {
             return Ok(Answer::Park("report of the workers after the master's start".to_string()));
         }
         let (replication, segments) = (version.replication, version.segments.len());
+        let size = operation.output().size() as u64;
+        let (bytes, segment_bytes) = (version.elements() * size, version.grid().segment_len() * size);
         if let Some(park) = self.enough_workers(segments > 0)? {
             return Ok(park);
         }
         let Some(id) = self.new_id() else {
             return Ok(Answer::Park("id from the log".to_string()));
         };
+        let with_answer = self.operations.values().filter(|running| running.inline).count();
+        let inline = apply.inline && !apply.no_wait && bytes <= INLINE_BYTES_MAX && with_answer < INLINE_OPERATIONS_MAX;
         let deadline = match apply.no_wait {
             true => self.now.elapsed + UNATTENDED_MAX,
             false => self.deadline_of(key),
@@ -188,7 +239,11 @@ impl Cluster {
             done: 0,
             redispatched: 0,
             received: 0,
+            recomputed: 0,
+            inline,
+            replicas_receive: self.costs.receives(operation, self.most_threads()),
             exact: true,
+            small: segment_bytes <= CHUNK_BYTES as u64,
             proposed: false,
             last_failure: None,
         };
@@ -217,7 +272,7 @@ impl Cluster {
             segments: running.segments(),
             copies: 0,
             target: running.replication,
-            replicas: if running.received == 0 { "recomputed" } else { "mixed" }.to_string(),
+            replicas: running.replicas().to_string(),
             redispatched: running.redispatched,
             exact: running.exact,
             crc32c: None,
@@ -297,7 +352,8 @@ impl Cluster {
             }
             false => {
                 let (copy, dtype) = (self.result_copy(id, segment), running.operation.output());
-                self.settled() && self.ensure_copies(copy, dtype, &have, required)
+                let preferred = self.readers(CopyId(running.source, segment));
+                self.settled() && self.ensure_copies(copy, dtype, &have, required, &preferred)
             }
         };
         if satisfied && let Some(running) = self.operations.get_mut(&id) {
@@ -369,7 +425,8 @@ impl Cluster {
             let error = WireError::new(ErrorCode::Internal, text).array(running.array_name.clone()).segments([segment]);
             return Err(running.last_failure.clone().unwrap_or(error).workers(holders));
         }
-        for (role, worker) in holders.into_iter().enumerate() {
+        let computing = if running.replicas_receive { 1 } else { holders.len() };
+        for (role, worker) in holders.into_iter().take(computing).enumerate() {
             let Some(member) = self.members.get_mut(&worker) else { continue };
             if member.hello.kernels == kernels {
                 let place = virtual_start + u64::from(segment) + if role == 0 { 0 } else { u64::from(segments) };
@@ -501,7 +558,12 @@ impl Cluster {
             Ok(reply) => Body::from(reply.clone()),
             Err(error) => Body::Error(error.clone()),
         };
-        running.waiters.into_iter().for_each(|key| self.answer(key, body.clone()));
+        let elements = running.elements().filter(|_| running.inline && result.is_ok());
+        let dtype = running.operation.output();
+        for key in running.waiters {
+            let elements = elements.clone().filter(|_| key == running.origin.key);
+            self.answer_with(key, body.clone(), elements.map(|elements| (dtype, elements)));
+        }
         self.ended.insert(id, result);
         while self.ended.len() > ENDED_MAX {
             self.ended.pop_first();
@@ -513,8 +575,22 @@ impl Cluster {
     // ---- what workers say ----
 
     /// Answers to PROCESS_SEGMENT number `call`.
-    pub(super) fn on_segment_result(&mut self, worker: &WorkerId, call: Option<u64>, result: SegmentResult) {
+    pub(super) fn on_segment_result(
+        &mut self,
+        worker: &WorkerId,
+        call: Option<u64>,
+        result: SegmentResult,
+        elements: Option<Arc<[u8]>>,
+    ) {
         let id = result.result;
+        if let Some(running) = self.operations.get(&id) {
+            let bytes = result.copies.iter().fold(0_u64, |sum, copy| sum.saturating_add(copy.bytes()));
+            self.costs.computed(running.operation, bytes, result.busy_us);
+            self.maybe_let_replicas_receive(id);
+        }
+        if let Some(elements) = elements {
+            self.keep_elements(&result, &elements);
+        }
         if let Some(member) = self.members.get_mut(worker) {
             member.late &= result.copies.is_empty();
         }
@@ -534,6 +610,47 @@ impl Cluster {
             }
         }
         self.maybe_commit(id);
+    }
+
+    /// Threads of the worker that has most.
+    fn most_threads(&self) -> u32 {
+        self.members.values().filter(|member| member.level() > 1).map(|member| member.cores).max().unwrap_or(1)
+    }
+
+    /// Leaves the rest of an operation to the primaries, if it turns out to be so costly that replicas should receive their copies.
+    fn maybe_let_replicas_receive(&mut self, id: VersionId) {
+        let threads = self.most_threads();
+        let Some(running) = self.operations.get_mut(&id).filter(|running| !running.replicas_receive) else { return };
+        if !self.costs.receives(running.operation, threads) {
+            return;
+        }
+        running.replicas_receive = true;
+        let not_begun = |work: &Work| work.tasks.values().all(|task| *task == Task::Queued);
+        for (segment, work) in (0..).zip(&mut running.works).filter(|(_, work)| not_begun(work)) {
+            let copy = CopyId(id, segment);
+            let place = running.virtual_start + u64::from(segment);
+            for (worker, member) in &mut self.members {
+                let is_replica = work.tasks.contains_key(worker) && !member.queue.contains(&(place, copy));
+                if is_replica && work.tasks.len() > 1 {
+                    member.queue.retain(|(_, queued)| *queued != copy);
+                    work.tasks.remove(worker);
+                }
+            }
+            work.verify |= work.tasks.len() == 1;
+        }
+    }
+
+    /// Keeps the elements that came with an answer for the answer to the client. Whatever is wrong with them, the client will read
+    /// them from the workers.
+    fn keep_elements(&mut self, result: &SegmentResult, mut elements: &[u8]) {
+        let Some(running) = self.operations.get_mut(&result.result).filter(|running| running.inline) else { return };
+        for segment in &result.inline {
+            let copy = result.copies.iter().find(|copy| copy.1 == *segment);
+            let own = copy.and_then(|copy| elements.split_at_checked(copy.bytes() as usize));
+            let (Some((own, others)), Some(work)) = (own, running.works.get_mut(*segment as usize)) else { return };
+            work.elements = Some((crc32c(own), own.into()));
+            elements = others;
+        }
     }
 
     /// Takes a segment off the list of what a worker is computing, if this is the answer to the instruction on that list.
@@ -579,6 +696,7 @@ impl Cluster {
             running.exact &= level > 1;
             let work = &mut running.works[copy.1 as usize];
             work.confirmed |= work.verify || known.is_some();
+            running.recomputed += u32::from(known.is_some());
             work.crc32c = Some(copy.crc32c());
             work.kernels = kernels;
             work.tasks.remove(worker);
@@ -608,6 +726,7 @@ impl Cluster {
         running.done -= u32::from(std::mem::take(&mut work.done));
         work.crc32c = None;
         work.confirmed = false;
+        work.elements = None;
         work.verify = true;
         work.tasks.values_mut().for_each(|task| *task = Task::Failed);
         for member in self.members.values_mut() {
@@ -701,21 +820,31 @@ impl Cluster {
 
     /// Sends what is queued, as much as each worker may have at a time; in one instruction per operation.
     pub(super) fn dispatch(&mut self) {
-        let mut batches: BTreeMap<(WorkerId, VersionId, bool), (u64, Vec<SegmentIndex>)> = BTreeMap::new();
+        let mut batches: BTreeMap<(WorkerId, VersionId, bool), Batch> = BTreeMap::new();
         for (worker, member) in self.members.iter_mut().filter(|(_, member)| member.up) {
-            while member.in_flight.len() < window(member) {
-                let Some((place, copy)) = member.queue.pop_first() else { break };
-                let Some(running) = self.operations.get_mut(&copy.version()) else { continue };
+            while let Some((place, copy)) = member.queue.first().copied() {
+                let Some(running) = self.operations.get_mut(&copy.version()) else {
+                    member.queue.pop_first();
+                    continue;
+                };
+                if member.in_flight.len() >= window(member, running.small) {
+                    break;
+                }
+                member.queue.pop_first();
                 let work = &mut running.works[copy.segment() as usize];
                 work.tasks.insert(worker.clone(), Task::Sent);
                 self.virtual_time = self.virtual_time.max(place);
                 let batch = batches.entry((worker.clone(), copy.version(), work.verify));
-                let (call, segments) = batch.or_insert_with(|| (member.number(), Vec::new()));
+                let Batch { call, segments, inline } =
+                    batch.or_insert_with(|| Batch { call: member.number(), segments: Vec::new(), inline: Vec::new() });
                 segments.push(copy.segment());
+                if running.inline && place == running.virtual_start + u64::from(copy.segment()) {
+                    inline.push(copy.segment()); // replicas need not say it again
+                }
                 member.in_flight.insert(copy, Sent { call: *call, at: self.now.elapsed });
             }
         }
-        for ((worker, id, verify), (call, segments)) in batches {
+        for ((worker, id, verify), Batch { call, segments, inline }) in batches {
             let running = &self.operations[&id];
             let body = ProcessSegment {
                 operation: running.operation.name().to_string(),
@@ -723,6 +852,7 @@ impl Cluster {
                 result: id,
                 segments,
                 verify,
+                inline,
             };
             let request = running.request();
             self.instruct(&worker, Some(call), Some(request), body);

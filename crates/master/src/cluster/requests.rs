@@ -7,9 +7,11 @@
 use super::catalog::Memory;
 use super::command::{self, Command};
 use super::{Cluster, ConnId, Effect, Then};
+use array::DType;
 use protocol::message::client::*;
 use protocol::message::{Body, Done, Hello, Message, Role};
 use protocol::{ErrorCode, SessionId, WireError, WorkerId, id::request_name, limits};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Requests pending in all, so that a flood of them is refused before it costs memory.
@@ -170,8 +172,8 @@ impl Cluster {
         let fingerprint = fingerprint(&message.body);
         match self.recall(key, fingerprint) {
             Ok(None) => {}
-            Ok(Some(reply)) => return self.reply(key, reply),
-            Err(error) => return self.reply(key, Body::Error(error)),
+            Ok(Some(reply)) => return self.reply(key, reply, None),
+            Err(error) => return self.reply(key, Body::Error(error), None),
         }
         if self.requests.contains_key(&key) {
             return; // it is running; its answer goes to the newest connection of the session
@@ -179,7 +181,7 @@ impl Cluster {
         let pending = self.requests.range((session, 0)..=(session, u64::MAX)).count();
         if self.requests.len() >= PENDING_MAX || pending >= limits::IN_FLIGHT_MAX {
             let text = format!("{pending} requests of this session and {} in all are pending", self.requests.len());
-            return self.reply(key, Body::Error(WireError::new(ErrorCode::Busy, text).retry_after_ms(100)));
+            return self.reply(key, Body::Error(WireError::new(ErrorCode::Busy, text).retry_after_ms(100)), None);
         }
         let timeout = message.head.timeout_ms.map_or(limits::REQUEST_TIMEOUT_DEFAULT, Duration::from_millis);
         let request = InFlight {
@@ -323,6 +325,11 @@ impl Cluster {
 
     /// Answers a request in flight.
     pub(super) fn answer(&mut self, key: Key, body: Body) {
+        self.answer_with(key, body, None);
+    }
+
+    /// As [`Cluster::answer`], with few elements.
+    pub(super) fn answer_with(&mut self, key: Key, body: Body, elements: Option<(DType, Arc<[u8]>)>) {
         self.parked.remove(&key);
         let Some(request) = self.requests.remove(&key) else {
             return;
@@ -330,13 +337,17 @@ impl Cluster {
         if let Body::Error(error) = &body {
             log::info!("[{}] {} is refused: {error}", request_name(key.0, key.1), request.body.kind());
         }
-        self.reply(key, body);
+        self.reply(key, body, elements);
     }
 
     /// Sends a reply to where the session is now. If it is nowhere, the client will ask again.
-    fn reply(&mut self, key: Key, body: Body) {
+    fn reply(&mut self, key: Key, body: Body, elements: Option<(DType, Arc<[u8]>)>) {
         if let Some(conn) = self.sessions.get(&key.0) {
             let message = Message::request(key.1, body).serving(Some(request_name(key.0, key.1)));
+            let message = match elements {
+                Some((dtype, elements)) => message.with_elements(dtype, elements),
+                None => message,
+            };
             self.send(*conn, message);
         }
     }

@@ -401,7 +401,7 @@ impl Cluster {
                 waiting = true;
             } else if have.is_empty() {
                 missing.push(segment);
-            } else if !self.ensure_copies(copy, dtype, &have, required) {
+            } else if !self.ensure_copies(copy, dtype, &have, required, &[]) {
                 waiting = true;
             }
             held.push(NewSegment(crc32c, have));

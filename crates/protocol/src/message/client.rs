@@ -147,6 +147,9 @@ pub struct ApplyOperation {
     /// Whether to answer as soon as the operation has begun.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub no_wait: bool,
+    /// Whether the elements of the result are wanted with the answer, if they are few. They may be missing all the same.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub inline: bool,
 }
 
 /// How far an operation is.
@@ -177,7 +180,7 @@ pub struct OperationComplete {
     pub copies: u32,
     /// Copies it is meant to have.
     pub target: u32,
-    /// How replicas got their copies: "recomputed", or "mixed" when some were fetched from the worker that had computed them.
+    /// How replicas got their copies: "recomputed", "received" from the worker that had computed the first, or "mixed".
     pub replicas: String,
     /// Segments that were given to another worker because the first one failed.
     pub redispatched: u32,

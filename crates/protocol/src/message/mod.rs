@@ -14,6 +14,7 @@ use crate::id::{Epoch, SessionId, WorkerId};
 use array::DType;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use std::sync::Arc;
 
 use client::*;
 use data::*;
@@ -183,6 +184,8 @@ pub struct Message {
     pub head: Head,
     /// What it says.
     pub body: Body,
+    /// The bytes of its payload where they travel with it, because they are few. Others are moved by whoever knows where they belong.
+    pub elements: Option<Arc<[u8]>>,
 }
 
 /// The envelope: the original's fields, and what level 2 puts beside them. Whoever writes a message to a socket fills
@@ -222,7 +225,7 @@ pub struct Head {
 impl Message {
     /// A message without an id.
     pub fn new(body: impl Into<Body>) -> Message {
-        Message { head: Head::default(), body: body.into() }
+        Message { head: Head::default(), body: body.into(), elements: None }
     }
 
     /// A request with a number.
@@ -252,6 +255,13 @@ impl Message {
     pub fn with_payload(mut self, payload: Payload) -> Message {
         self.head.payload = Some(payload);
         self
+    }
+
+    /// Lets few elements travel with it.
+    pub fn with_elements(self, dtype: DType, elements: Arc<[u8]>) -> Message {
+        let (kind, bytes) = (PayloadKind::Elements(dtype), elements.len() as u64);
+        let payload = Payload { kind, bytes, crc32c: array::checksum::crc32c(&elements) };
+        Message { elements: Some(elements), ..self.with_payload(payload) }
     }
 
     /// The reply to a message with this head: same id, same request.

@@ -128,6 +128,9 @@ pub struct ProcessSegment {
     /// Whether to check the source's bytes against its checksum first: the results of two workers differed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub verify: bool,
+    /// Those of them whose elements are wanted with the answer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inline: Vec<SegmentIndex>,
 }
 
 /// Data of SEGMENT_RESULT: what became of some of the segments of a PROCESS_SEGMENT.
@@ -143,6 +146,9 @@ pub struct SegmentResult {
     pub failed: Vec<FailedSegment>,
     /// Time spent computing, of all threads together.
     pub busy_us: u64,
+    /// Segments among `copies` whose elements follow, in this order, without anything in between.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inline: Vec<SegmentIndex>,
 }
 
 /// One segment that could not be computed.
@@ -180,6 +186,9 @@ pub struct RecoverData {
 pub struct RecoveryComplete {
     /// Which copy it is about.
     pub copy: CopyRecord,
+    /// Time spent fetching it; absent when nothing was fetched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub busy_us: Option<u64>,
     /// Why there is none; absent when there is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<WireError>,

@@ -10,6 +10,7 @@ use protocol::{CopyId, CopyRecord, Message, WireError, WorkerId};
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What can happen.
 #[derive(Debug)]
@@ -136,6 +137,8 @@ pub struct Fetched {
     pub job: u64,
     /// The bytes, which have the length and checksum of the copy that was asked for.
     pub outcome: Result<Buffer, WireError>,
+    /// How long it took.
+    pub busy: Duration,
 }
 
 /// Where and as whom to give signs of life.

@@ -9,6 +9,7 @@ use crate::store::{Segment, Store, check_length};
 use log::{debug, warn};
 use protocol::message::worker::*;
 use protocol::{CopyId, CopyRecord, ErrorCode, Head, VersionId, WireError};
+use std::sync::Arc;
 
 impl Agent {
     pub(super) fn on_reserve(&mut self, store: &mut Store, head: &Head, reserve: Reserve) {
@@ -38,7 +39,7 @@ impl Agent {
             process.segments.len(),
             process.result
         );
-        let origin = Origin::of(head);
+        let origin = Origin::wanting(head, process.inline);
         let mut reports = Reports::default();
         let operation = process.operation.parse();
         let operation =
@@ -52,7 +53,7 @@ impl Agent {
                 self.plan_result(store, result, task)
             });
             match planned {
-                Ok(Some(record)) => reports.of(&origin, process.result).copies.push(record),
+                Ok(Some(held)) => reports.add(&origin, &held),
                 Ok(None) => {}
                 Err(error) => reports.fail(&origin, result, error),
             }
@@ -67,9 +68,9 @@ impl Agent {
         store: &mut Store,
         result: CopyId,
         task: ResultTask,
-    ) -> Result<Option<CopyRecord>, WireError> {
+    ) -> Result<Option<Arc<Segment>>, WireError> {
         if let Some(held) = store.get(result) {
-            return Ok(Some(held.record()));
+            return Ok(Some(held));
         }
         if self.results.is_wanted(result) {
             return Ok(None); // asked for twice, answered once
@@ -124,8 +125,7 @@ impl Agent {
                 // What is here already is what is told, as for an instruction to compute it; the master sees whether it fits.
                 Ok((buffer, crc)) => store
                     .insert(ended.room, Segment::new(result, task.operation.output(), buffer, crc))
-                    .or_else(|differs| store.get(result).ok_or(differs))
-                    .map(|s| s.record()),
+                    .or_else(|differs| store.get(result).ok_or(differs)),
                 Err(failure) => {
                     store.release(ended.room);
                     if let ComputeFailure::SourceBroken(source) = &failure
@@ -136,9 +136,9 @@ impl Agent {
                     Err(failure.to_error(result, &task))
                 }
             };
-            reports.of(&task.origin, result.version()).busy_us += busy.as_micros() as u64;
+            reports.spend(&task.origin, result.version(), busy);
             match stored {
-                Ok(record) => reports.of(&task.origin, result.version()).copies.push(record),
+                Ok(copy) => reports.add(&task.origin, &copy),
                 Err(error) => reports.fail(&task.origin, result, error),
             }
         }
@@ -150,11 +150,12 @@ impl Agent {
     }
 
     fn send_reports(&mut self, reports: Reports) {
-        for (origin, report) in reports.into_messages() {
-            for failed in &report.failed {
-                warn!("{}{}/{}: {}", Serving(&origin.request), report.result, failed.segment, failed.error);
+        for report in reports.into_reports() {
+            let SegmentResult { result, failed, .. } = &report.result;
+            for failed in failed {
+                warn!("{}{result}/{}: {}", Serving(&report.origin.request), failed.segment, failed.error);
             }
-            self.send(origin.message(report));
+            self.send(report.into_message());
         }
     }
 
@@ -169,7 +170,7 @@ impl Agent {
     pub(super) fn on_recover_data(&mut self, store: &mut Store, head: &Head, recover: RecoverData) {
         let (copy, origin) = (recover.copy, Origin::of(head));
         match self.plan_fetch(store, head, recover) {
-            Ok(true) => self.send(origin.message(RecoveryComplete { copy, error: None })),
+            Ok(true) => self.send(origin.message(RecoveryComplete { copy, busy_us: None, error: None })),
             Ok(false) => self.start_fetches(),
             Err(error) => self.fail_fetch(&origin, copy, error),
         }
@@ -202,7 +203,7 @@ impl Agent {
         }
     }
 
-    pub(super) fn on_fetched(&mut self, store: &mut Store, Fetched { job, outcome }: Fetched) {
+    pub(super) fn on_fetched(&mut self, store: &mut Store, Fetched { job, outcome, busy }: Fetched) {
         let Some(ended) = self.fetches.end(job) else {
             return;
         };
@@ -219,7 +220,10 @@ impl Agent {
         };
         match stored {
             _ if !ended.wanted => debug!("{}nobody wants {} any more", Serving(&origin.request), copy.id()),
-            Ok(()) => self.send(origin.message(RecoveryComplete { copy, error: None })),
+            Ok(()) => {
+                let busy_us = Some(busy.as_micros() as u64);
+                self.send(origin.message(RecoveryComplete { copy, busy_us, error: None }));
+            }
             Err(error) => self.fail_fetch(&origin, copy, error),
         }
         self.start_fetches();
@@ -227,7 +231,7 @@ impl Agent {
 
     fn fail_fetch(&mut self, origin: &Origin, copy: CopyRecord, error: WireError) {
         warn!("{}{} was not fetched: {error}", Serving(&origin.request), copy.id());
-        self.send(origin.message(RecoveryComplete { copy, error: Some(error) }));
+        self.send(origin.message(RecoveryComplete { copy, busy_us: None, error: Some(error) }));
     }
 
     pub(super) fn on_drop_copies(&mut self, store: &mut Store, head: &Head, drop: DropCopies) {

@@ -184,7 +184,7 @@ impl Agent {
 
     /// Follows one message of the master that has accepted this worker.
     fn on_instruction(&mut self, store: &mut Store, message: Message) {
-        let Message { head, body } = message;
+        let Message { head, body, .. } = message;
         match body {
             Body::Reserve(reserve) => self.on_reserve(store, &head, reserve),
             Body::ProcessSegment(process) => self.on_process_segment(store, &head, process),

@@ -9,7 +9,7 @@ use array::{Buffer, DType};
 use protocol::limits::HELLO_TIMEOUT;
 use protocol::message::client::Endpoint;
 use protocol::message::{Hello, Ping, Role};
-use protocol::{CopyId, CopyRecord, Epoch, SegmentIndex, VersionId};
+use protocol::{CopyId, CopyRecord, Epoch, PayloadKind, SegmentIndex, VersionId};
 use uuid::Uuid;
 
 const CLUSTER: Uuid = Uuid::from_u128(1);
@@ -160,6 +160,7 @@ fn process(segments: &[SegmentIndex]) -> ProcessSegment {
         result: RESULT,
         segments: segments.to_vec(),
         verify: false,
+        inline: Vec::new(),
     }
 }
 
@@ -611,6 +612,47 @@ fn each_segment_is_answered_once_and_those_that_end_together_together() {
 }
 
 #[test]
+fn small_computations_wait_for_no_slot() {
+    let mut desk = Desk::registered(Settings { small_bytes: 8, ..settings() });
+    for segment in 0..3 {
+        desk.hold(segment, &[1, 2, 3]);
+    }
+    for segment in 3..6 {
+        desk.hold(segment, &[4, 5]);
+    }
+    desk.instruct(process(&[0, 1, 2, 3, 4, 5]));
+    let computing: Vec<SegmentIndex> = desk.computing.iter().map(|job| job.result.segment()).collect();
+    assert_eq!(computing, [3, 4, 5, 0, 1], "there are two slots, for those that are not small");
+    desk.compute(3);
+    assert_eq!(desk.computing.len(), 2, "small ones leave no slot free");
+    desk.compute(1);
+    assert_eq!(desk.computing.len(), 2);
+    desk.compute(2);
+    assert_eq!((desk.agent.tasks(), desk.store.reserved()), (0, 0));
+}
+
+#[test]
+fn elements_come_with_the_answer_where_they_are_wanted() {
+    let mut desk = Desk::registered(settings());
+    for segment in 0..3 {
+        desk.hold(segment, &[segment as i32 + 1, 7]);
+    }
+    desk.instruct(ProcessSegment { inline: vec![0, 2], ..process(&[0, 1, 2]) });
+    desk.compute(2);
+    desk.compute(1);
+    // All three are here now: this is answered at once, with what it wants.
+    let link = desk.agent.link.registered().unwrap();
+    let again = Message::new(ProcessSegment { inline: vec![0, 2], ..process(&[0, 1, 2]) });
+    let effects = desk.agent.step(desk.now, &mut desk.store, Event::Received { link, message: again });
+    let [Effect::Send { message, .. }] = &effects[..] else { panic!("{effects:?}") };
+    let Body::SegmentResult(result) = &message.body else { panic!("{message:?}") };
+    assert_eq!((result.copies.len(), &result.inline[..]), (3, &[0, 2][..]));
+    let expected: Vec<u8> = [1_i32, 7, 3, 7].into_iter().flat_map(i32::to_le_bytes).collect();
+    assert_eq!(message.elements.as_deref(), Some(&expected[..]));
+    assert_eq!(message.head.payload.unwrap().kind, PayloadKind::Elements(DType::Int32));
+}
+
+#[test]
 fn results_of_two_instructions_are_answered_apart_with_their_ids() {
     let mut desk = Desk::registered(settings());
     desk.hold(0, &[3]);
@@ -770,6 +812,9 @@ fn older_instructions_are_fenced_each_in_its_own_way() {
 // ---- repairs
 
 /// A copy that is somewhere else.
+/// What the fetches of these tests take.
+const FETCHING: Duration = Duration::from_micros(10);
+
 fn elsewhere(version: u64, values: &[i32]) -> (RecoverData, Buffer) {
     let buffer = Buffer::from_slice(values);
     let copy = CopyRecord(VersionId(version), 0, crc32c(buffer.as_bytes()), buffer.len() as u64);
@@ -788,7 +833,7 @@ fn a_copy_is_fetched_stored_and_reported_and_told_again_when_it_is_here() {
     assert_eq!(desk.instruct(other), [""; 0], "one slot");
     let job = desk.fetching.remove(0);
     assert_eq!((job.copy, job.sources[0].address.as_str()), (recover.copy, "x:1"));
-    let fetched = Event::Fetched(Fetched { job: job.job, outcome: Ok(buffer) });
+    let fetched = Event::Fetched(Fetched { job: job.job, outcome: Ok(buffer), busy: FETCHING });
     assert_eq!(desk.step(fetched), ["1< recovered v4/0", "fetch v5/0"]);
     assert_eq!(desk.store.inventory(), [recover.copy]);
     assert_eq!(desk.instruct(recover.clone()), ["1< recovered v4/0"]);
@@ -796,7 +841,7 @@ fn a_copy_is_fetched_stored_and_reported_and_told_again_when_it_is_here() {
     assert_eq!(desk.instruct(zombie), ["1< not recovered v4/0: ChecksumMismatch"]);
     let job = desk.fetching.remove(0);
     desk.instruct(drop_version(VersionId(5)));
-    let late = Event::Fetched(Fetched { job: job.job, outcome: Ok(other_buffer) });
+    let late = Event::Fetched(Fetched { job: job.job, outcome: Ok(other_buffer), busy: FETCHING });
     assert_eq!(desk.step(late), [""; 0], "dropped meanwhile");
     assert_eq!((desk.store.copies(), desk.store.reserved()), (1, 0));
 }
@@ -807,7 +852,7 @@ fn a_fetch_that_fails_or_does_not_fit_is_reported() {
     let (recover, _) = elsewhere(4, &[1]);
     desk.instruct(recover.clone());
     let error = WireError::new(ErrorCode::NotHeld, "no");
-    let failed = Event::Fetched(Fetched { job: desk.fetching.remove(0).job, outcome: Err(error) });
+    let failed = Event::Fetched(Fetched { job: desk.fetching.remove(0).job, outcome: Err(error), busy: FETCHING });
     assert_eq!(desk.step(failed), ["1< not recovered v4/0: NotHeld"]);
     let sized = |bytes| RecoverData { copy: CopyRecord(VersionId(4), 0, 0, bytes), ..recover.clone() };
     assert_eq!(desk.instruct(sized(2000)), ["1< not recovered v4/0: InsufficientMemory"]);

@@ -1,24 +1,33 @@
 //! Computations and fetches that wait for their turn, and what is answered about them.
 
-use crate::store::{Room, Store};
+use crate::store::{Room, Segment, Store};
 use array::{DType, Operation};
+use protocol::limits::INLINE_BYTES_MAX;
 use protocol::message::client::Endpoint;
 use protocol::message::worker::{FailedSegment, SegmentResult};
-use protocol::{Body, CopyId, CopyRecord, Head, Message, VersionId, WireError};
+use protocol::{Body, CopyId, CopyRecord, Head, Message, SegmentIndex, VersionId, WireError};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What an answer has from the head of its instruction. One per instruction, shared by its segments.
 #[derive(Debug)]
 pub(super) struct Origin {
     id: Option<u64>,
+    /// Segments whose elements are wanted with the answer.
+    inline: Vec<SegmentIndex>,
     /// The client's request that is served.
     pub(super) request: Option<String>,
 }
 
 impl Origin {
     pub(super) fn of(head: &Head) -> Arc<Origin> {
-        Arc::new(Origin { id: head.id, request: head.request.clone() })
+        Origin::wanting(head, Vec::new())
+    }
+
+    /// Of an instruction that wants elements of these segments with the answer.
+    pub(super) fn wanting(head: &Head, inline: Vec<SegmentIndex>) -> Arc<Origin> {
+        Arc::new(Origin { id: head.id, inline, request: head.request.clone() })
     }
 
     pub(super) fn message(&self, body: impl Into<Body>) -> Message {
@@ -143,27 +152,64 @@ impl<T> Jobs<T> {
 
 /// What to tell about segments, gathered by the instruction that they belong to.
 #[derive(Default)]
-pub(super) struct Reports(Vec<(Arc<Origin>, SegmentResult)>);
+pub(super) struct Reports(Vec<Report>);
+
+/// What one answer will say.
+pub(super) struct Report {
+    pub(super) origin: Arc<Origin>,
+    pub(super) result: SegmentResult,
+    /// The copies whose elements are to come with it.
+    copies: Vec<Arc<Segment>>,
+}
 
 impl Reports {
     /// The report to add to.
-    pub(super) fn of(&mut self, origin: &Arc<Origin>, result: VersionId) -> &mut SegmentResult {
+    fn of(&mut self, origin: &Arc<Origin>, result: VersionId) -> &mut Report {
         // Few instructions end at a time, and mostly it is the same as before.
-        let found = self.0.iter().rposition(|(of, report)| Arc::ptr_eq(of, origin) && report.result == result);
+        let found =
+            self.0.iter().rposition(|report| Arc::ptr_eq(&report.origin, origin) && report.result.result == result);
         let at = found.unwrap_or_else(|| {
-            let report = SegmentResult { result, copies: Vec::new(), failed: Vec::new(), busy_us: 0 };
-            self.0.push((origin.clone(), report));
+            let result =
+                SegmentResult { result, copies: Vec::new(), failed: Vec::new(), busy_us: 0, inline: Vec::new() };
+            self.0.push(Report { origin: origin.clone(), result, copies: Vec::new() });
             self.0.len() - 1
         });
-        &mut self.0[at].1
+        &mut self.0[at]
+    }
+
+    /// A copy is here.
+    pub(super) fn add(&mut self, origin: &Arc<Origin>, copy: &Arc<Segment>) {
+        let id = copy.record().id();
+        let report = self.of(origin, id.version());
+        report.result.copies.push(copy.record());
+        if origin.inline.contains(&id.segment()) {
+            report.copies.push(copy.clone());
+        }
+    }
+
+    /// Time was spent on it.
+    pub(super) fn spend(&mut self, origin: &Arc<Origin>, result: VersionId, busy: Duration) {
+        self.of(origin, result).result.busy_us += busy.as_micros() as u64;
     }
 
     pub(super) fn fail(&mut self, origin: &Arc<Origin>, result: CopyId, error: WireError) {
         let failed = FailedSegment { segment: result.segment(), error };
-        self.of(origin, result.version()).failed.push(failed);
+        self.of(origin, result.version()).result.failed.push(failed);
     }
 
-    pub(super) fn into_messages(self) -> impl Iterator<Item = (Arc<Origin>, SegmentResult)> {
+    pub(super) fn into_reports(self) -> impl Iterator<Item = Report> {
         self.0.into_iter()
+    }
+}
+
+impl Report {
+    /// The answer, with elements if they are wanted and few.
+    pub(super) fn into_message(self) -> Message {
+        let bytes: u64 = self.copies.iter().map(|copy| copy.record().bytes()).sum();
+        let dtype = self.copies.first().filter(|_| bytes <= INLINE_BYTES_MAX).map(|copy| copy.dtype());
+        let Some(dtype) = dtype else { return self.origin.message(self.result) };
+        let parts: Vec<&[u8]> = self.copies.iter().map(|copy| copy.buffer().as_bytes()).collect();
+        let inline = self.copies.iter().map(|copy| copy.record().id().segment()).collect();
+        self.origin.message(SegmentResult { inline, ..self.result }).with_elements(dtype, parts.concat().into())
     }
 }

@@ -230,7 +230,7 @@ impl Connection {
     fn greet(&mut self) -> Result<(), End> {
         let by = Instant::now() + FIRST_MESSAGE_TIMEOUT;
         loop {
-            let Message { head, body } = self.next(by)?;
+            let Message { head, body, .. } = self.next(by)?;
             let refusal = match body {
                 Body::Hello(hello) => match check_hello(&hello) {
                     Ok(()) => {
@@ -268,7 +268,7 @@ impl Connection {
     }
 
     fn on_request(&mut self, message: Message) -> Result<(), End> {
-        let Message { head, body } = message;
+        let Message { head, body, .. } = message;
         match body {
             Body::DistributeArray(distribute) => self.on_distribute(head, distribute),
             Body::GetSegment(get) => self.on_get(head, get),

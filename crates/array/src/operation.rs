@@ -83,35 +83,66 @@ impl Operation {
     /// # Panics
     /// As [`Operation::apply`], and if the output has another length.
     pub fn apply_into(self, input: &Buffer, output: &mut Buffer) -> u32 {
+        self.run(input, output, false).output
+    }
+
+    /// As [`Operation::apply_into`] for an input whose bytes must have this CRC-32C; none if they don't, and the output means
+    /// nothing. Each chunk is checked when it is read, so that memory is gone through once.
+    ///
+    /// # Panics
+    /// As [`Operation::apply_into`].
+    pub fn apply_checked(self, input: &Buffer, crc32c: u32, output: &mut Buffer) -> Option<u32> {
+        let checksums = self.run(input, output, true);
+        (checksums.input == crc32c).then_some(checksums.output)
+    }
+
+    fn run(self, input: &Buffer, output: &mut Buffer, check: bool) -> Checksums {
         match self {
-            Operation::Example1 => map(input, output, kernels::example1),
-            Operation::Example2 => map(input, output, kernels::example2),
+            Operation::Example1 => map(input, output, check, kernels::example1),
+            Operation::Example2 => map(input, output, check, kernels::example2),
         }
     }
 }
 
-/// Runs a kernel over a buffer chunk by chunk, taking each chunk's checksum while it is hot in the cache.
-fn map<I: Element, O: Element>(input: &Buffer, output: &mut Buffer, kernel: impl Fn(&[I], &mut [O]) + Sync) -> u32 {
+/// CRC-32C of what an operation has read, if it was to be checked, and of what it has made.
+#[derive(Clone, Copy, Default)]
+struct Checksums {
+    input: u32,
+    output: u32,
+    /// Elements that they are of.
+    len: u64,
+}
+
+/// Runs a kernel over a buffer chunk by chunk, taking each chunk's checksums while it is hot in the cache.
+fn map<I: Element, O: Element>(
+    input: &Buffer,
+    output: &mut Buffer,
+    check: bool,
+    kernel: impl Fn(&[I], &mut [O]) + Sync,
+) -> Checksums {
     let elements: &[I] = input.as_slice();
     let results: &mut [O] = output.as_mut_slice();
     assert_eq!(elements.len(), results.len(), "a result has as many elements as its input");
     let chunk = |input: &[I], output: &mut [O]| {
+        let read = if check { checksum::crc32c(bytemuck::cast_slice(input)) } else { 0 };
         kernel(input, output);
-        let bytes: &[u8] = bytemuck::cast_slice(output);
-        (checksum::crc32c(bytes), bytes.len() as u64)
+        Checksums { input: read, output: checksum::crc32c(bytemuck::cast_slice(output)), len: input.len() as u64 }
+    };
+    let join = |a: Checksums, b: Checksums| Checksums {
+        input: if check { checksum::combine(a.input, b.input, b.len * size_of::<I>() as u64) } else { 0 },
+        output: checksum::combine(a.output, b.output, b.len * size_of::<O>() as u64),
+        len: a.len + b.len,
     };
 
     let chunk_len = CHUNK_BYTES / size_of::<I>();
-    let (crc, _) = if elements.len() <= chunk_len {
-        chunk(elements, results)
-    } else {
-        results
-            .par_chunks_mut(chunk_len)
-            .zip(elements.par_chunks(chunk_len))
-            .map(|(output, input)| chunk(input, output))
-            .reduce(|| (0, 0), |a, b| (checksum::combine(a.0, b.0, b.1), a.1 + b.1))
-    };
-    crc
+    if elements.len() <= chunk_len {
+        return chunk(elements, results);
+    }
+    results
+        .par_chunks_mut(chunk_len)
+        .zip(elements.par_chunks(chunk_len))
+        .map(|(output, input)| chunk(input, output))
+        .reduce(Checksums::default, join)
 }
 
 impl fmt::Display for Operation {
@@ -237,7 +268,25 @@ mod tests {
         let caller = std::thread::current().id();
         let input = float_input(CHUNK_BYTES / 8);
         let check = |_: &[f64], _: &mut [f64]| assert_eq!(std::thread::current().id(), caller);
-        map(&input, &mut Buffer::zeroed(input.len()), check);
+        map(&input, &mut Buffer::zeroed(input.len()), false, check);
+    }
+
+    #[test]
+    fn a_checked_input_has_the_same_result_and_a_broken_one_none() {
+        for bytes in [0, 8, CHUNK_BYTES, 5 * CHUNK_BYTES + 8] {
+            let mut input = float_input(bytes / 8);
+            let crc32c = checksum::crc32c(input.as_bytes());
+            let mut output = Buffer::zeroed(bytes);
+            let result = Operation::Example1.apply_checked(&input, crc32c, &mut output);
+            let (expected, expected_crc32c) = in_one_piece(Operation::Example1, &input);
+            assert!((result, output) == (Some(expected_crc32c), expected), "{bytes} bytes");
+            for at in [0, bytes / 2, bytes.saturating_sub(1)].into_iter().filter(|at| *at < bytes) {
+                input.as_bytes_mut()[at] ^= 4;
+                let broken = Operation::Example1.apply_checked(&input, crc32c, &mut Buffer::zeroed(bytes));
+                assert_eq!(broken, None, "byte {at} of {bytes}");
+                input.as_bytes_mut()[at] ^= 4;
+            }
+        }
     }
 
     proptest! {

@@ -120,20 +120,22 @@ impl Executor for Pool {
 fn compute(job: ComputeJob, buffers: &BufferPool) -> Computed {
     let ComputeJob { job, operation, source, result, verify, request } = job;
     let begun = Instant::now();
-    let outcome = if verify && !source.is_intact() {
-        Err(ComputeFailure::SourceBroken(source))
-    } else {
-        // A bug in a kernel costs one segment its result, not the cluster this worker's copies.
-        let apply = || {
-            let mut result = buffers.take(operation.output_bytes(source.buffer()));
-            let crc = operation.apply_into(source.buffer(), &mut result);
-            (result, crc)
+    // A bug in a kernel costs one segment its result, not the cluster this worker's copies.
+    let apply = || {
+        let (input, mut output) = (source.buffer(), buffers.take(operation.output_bytes(source.buffer())));
+        let crc32c = match verify {
+            true => operation.apply_checked(input, source.record().crc32c(), &mut output),
+            false => Some(operation.apply_into(input, &mut output)),
         };
-        catch_unwind(AssertUnwindSafe(apply)).map_err(|panic| {
+        crc32c.map(|crc32c| (output, crc32c))
+    };
+    let outcome = match catch_unwind(AssertUnwindSafe(apply)) {
+        Ok(result) => result.ok_or(ComputeFailure::SourceBroken(source)),
+        Err(panic) => {
             let why = panic_message(panic);
             error!("{}{operation} of {result} panicked: {why}", Serving(&request));
-            ComputeFailure::Panicked(why)
-        })
+            Err(ComputeFailure::Panicked(why))
+        }
     };
     let busy = begun.elapsed();
     debug!("{}{operation} gave {result} in {busy:?}", Serving(&request));

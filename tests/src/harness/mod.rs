@@ -19,11 +19,11 @@ mod programs;
 pub mod raw;
 pub mod wait;
 
-pub use process::{Ran, run};
+pub use process::{Group, Ran, run};
 pub use programs::Programs;
 
 use client::Cluster;
-use process::{Group, Process};
+use process::Process;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
@@ -229,6 +229,11 @@ impl Processes {
     pub fn wait_end(&mut self, name: &str) -> ExitStatus {
         let mut process = self.processes.remove(name).expect("it is there");
         until(&format!("the end of {name}"), SOON, || process.ended())
+    }
+
+    /// The process id of one.
+    pub fn id(&self, name: &str) -> u32 {
+        self.processes[name].id()
     }
 
     /// The names of the processes that should be there.

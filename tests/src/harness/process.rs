@@ -33,6 +33,11 @@ impl Group {
         Group { head, lifeline }
     }
 
+    /// Has a program that is to be started belong to the group.
+    pub fn take_in<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        command.process_group(self.head.id() as i32)
+    }
+
     /// Has the directory stay.
     pub fn keep_directory(&mut self) {
         if let Some(lifeline) = &mut self.lifeline {
@@ -76,6 +81,11 @@ impl Process {
         Ok(Process { child, address: String::new() })
     }
 
+    /// Its id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn signal(&self, signal: Signal) {
         let pid = Pid::from_child(&self.child);
         kill_process(pid, signal).unwrap_or_else(|e| panic!("{signal:?} to {pid:?}: {e}"));
@@ -96,7 +106,7 @@ impl Process {
 fn spawn(command: &mut Command, group: &Group, log: &Path) -> io::Result<Child> {
     let log = OpenOptions::new().create(true).append(true).open(log)?;
     command.env_remove("DARRAY_MASTER").stdin(Stdio::null()).stderr(log);
-    command.process_group(group.head.id() as i32).spawn()
+    group.take_in(command).spawn()
 }
 
 /// The address in the first line, `listening HOST:PORT`.

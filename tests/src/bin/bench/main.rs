@@ -1,9 +1,19 @@
 //! What `scripts/bench` runs: measurements on real processes, one module for each subcommand.
 
 mod floor;
+mod goals;
+mod latency;
+mod machine;
+mod memory;
+mod options;
+mod ours;
+mod peer;
+mod peers;
 mod scaling;
+mod table;
 mod times;
 
+use options::Options;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -19,12 +29,15 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<(), String> {
-    let mut words = std::env::args().skip(1);
-    match words.next().as_deref() {
-        Some("floor") => floor::run(&words.collect::<Vec<_>>()),
-        Some("scaling") => scaling::run(&words.collect::<Vec<_>>()),
-        other => {
-            Err(format!("what is to be measured? there are floor and scaling, and not {}", other.unwrap_or("nothing")))
-        }
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let (what, words) = words.split_first().ok_or("what is to be measured?")?;
+    let options = Options::parse(words)?;
+    match what.as_str() {
+        "floor" => floor::run(&options),
+        "latency" => latency::run(&options),
+        "memory" => memory::run(&options),
+        "peers" => peers::run(&options),
+        "scaling" => scaling::run(&options),
+        other => Err(format!("there are floor, latency, memory, peers and scaling, and not {other}")),
     }
 }

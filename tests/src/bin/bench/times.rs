@@ -18,19 +18,33 @@ impl Times {
         }
     }
 
-    /// The median, in seconds.
-    pub fn median_s(&self) -> f64 {
-        let mut sorted = self.0.clone();
-        sorted.sort();
-        median(&sorted).as_secs_f64()
+    /// The median.
+    pub fn median(&self) -> Duration {
+        median(&self.sorted())
+    }
+
+    /// How many times as long as the others, by the medians.
+    pub fn ratio(&self, others: &Times) -> f64 {
+        self.median().as_secs_f64() / others.median().as_secs_f64()
+    }
+
+    /// The time that 99 in 100 do not exceed.
+    pub fn p99(&self) -> Duration {
+        let sorted = self.sorted();
+        sorted[(sorted.len() * 99).div_ceil(100) - 1]
     }
 
     /// The median and, beside it, the least and the greatest, in milliseconds: `  12.3 (11.0..15.2)`.
     pub fn show(&self) -> String {
-        let mut sorted = self.0.clone();
-        sorted.sort();
+        let sorted = self.sorted();
         let (Some(min), Some(max)) = (sorted.first(), sorted.last()) else { return "-".to_string() };
         format!("{} ({}..{})", ms(median(&sorted)), ms(*min), ms(*max))
+    }
+
+    fn sorted(&self) -> Vec<Duration> {
+        let mut sorted = self.0.clone();
+        sorted.sort();
+        sorted
     }
 }
 
@@ -38,7 +52,8 @@ fn median(sorted: &[Duration]) -> Duration {
     (sorted[(sorted.len() - 1) / 2] + sorted[sorted.len() / 2]) / 2
 }
 
-fn ms(time: Duration) -> String {
+/// Milliseconds, as many digits as mean something.
+pub fn ms(time: Duration) -> String {
     let ms = time.as_secs_f64() * 1e3;
     match ms {
         _ if ms < 10.0 => format!("{ms:.2}"),
@@ -61,5 +76,18 @@ mod tests {
             times.add(Duration::from_millis(ms));
             assert_eq!(times.show(), shown);
         }
+    }
+
+    #[test]
+    fn of_many_times_one_in_a_hundred_may_be_longer() {
+        let mut times = Times::default();
+        for ms in (1..=200).rev() {
+            times.add(Duration::from_millis(ms));
+        }
+        assert_eq!(times.p99(), Duration::from_millis(198));
+        assert_eq!(times.median(), Duration::from_micros(100_500));
+        let mut half = Times::default();
+        half.add(Duration::from_micros(50_250));
+        assert_eq!((times.ratio(&half), half.p99()), (2.0, half.median()));
     }
 }

@@ -1,0 +1,194 @@
+"""Dask with two workers of one thread each. The first word says how it is used.
+
+plain: as its documentation begins: LocalCluster, arrays, persist, compute; all settings as they come.
+
+tuned: scheduler and workers are processes of their own, without nannies. Chunks are scattered straight to the workers without
+hashing them and gathered straight from them, one compiled kernel for each chunk is submitted as a future. A second copy is
+scattered too, or made from the first by `replicate`, whichever is faster here, as with the number of chunks. Nothing steals,
+spills, compresses, profiles or drops copies meanwhile, and the allocator keeps large memory, so that it is warm again.
+"""
+
+import asyncio
+import contextlib
+import os
+import subprocess
+import sys
+import time
+from multiprocessing import resource_tracker
+from pathlib import Path
+
+# For all processes of the tuned one: dask reads it when it is imported, the C library when the process starts.
+TUNED = {
+    "DASK_DISTRIBUTED__SCHEDULER__WORK_STEALING": "False",
+    "DASK_DISTRIBUTED__SCHEDULER__ACTIVE_MEMORY_MANAGER__START": "False",  # it would drop the second copies
+    "DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False",
+    "DASK_DISTRIBUTED__ADMIN__SYSTEM_MONITOR__GIL__ENABLED": "False",
+    "DASK_DISTRIBUTED__ADMIN__SYSTEM_MONITOR__DISK": "False",
+    "DASK_DISTRIBUTED__COMM__COMPRESSION": "False",
+    "MALLOC_MMAP_THRESHOLD_": str(1 << 30),  # chunks come from the heap,
+    "MALLOC_TRIM_THRESHOLD_": str(4 << 30),  # which keeps what is freed
+    "MALLOC_TOP_PAD_": str(64 << 20),
+    "MALLOC_ARENA_MAX": "1",
+}
+if sys.argv[1:] == ["tuned"] and not TUNED.items() <= os.environ.items():
+    os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | TUNED)
+
+import dask
+import dask.array as da
+import numpy as np
+from peer import apply_fused, best_of, example1, serve, summary, timed, values
+
+WORKERS = 2
+CHUNKS = (2, 4, 8, 16)
+START_TIMEOUT_S = 60
+
+class Plain:
+    what = "plain"
+
+    def __init__(self):
+        from distributed import Client, LocalCluster
+
+        start_tracker_apart()
+        cluster = LocalCluster(n_workers=WORKERS, threads_per_worker=1, dashboard_address=None)
+        self.client = Client(cluster)
+
+    def close(self):
+        self.client.close()
+        self.client.cluster.close()
+
+    def calibrate(self, n):
+        return {"settings": "one chunk for each worker"}
+
+    def one_round(self, n, seed):
+        from distributed import wait
+
+        x = values(seed, n)
+
+        def create():
+            array = da.from_array(x, chunks=-(-n // WORKERS)).persist()
+            wait(array)
+            return array
+
+        def apply1():
+            result = example1(array).persist()
+            wait(result)
+            return result
+
+        array, create_ms = timed(create)
+        result, apply_ms = timed(apply1)
+        found, get_ms = timed(result.compute)
+        return {"ms": {"create_1": create_ms, "apply1": apply_ms, "get": get_ms}, "result": summary(found)}
+
+
+class Tuned:
+    what = "tuned"
+
+    def __init__(self):
+        from distributed import Client
+
+        self.processes = []
+        scheduler = Path("scheduler.json").absolute()
+        self.start("dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", scheduler)
+        wait_for(scheduler)
+        for _ in range(WORKERS):
+            words = ["--nworkers", "1", "--nthreads", "1", "--no-nanny", "--memory-limit", "0", "--no-dashboard"]
+            self.start("dask_worker", "--scheduler-file", scheduler, "--host", "127.0.0.1", *words)
+        self.client = Client(scheduler_file=str(scheduler), direct_to_workers=True)
+        self.client.wait_for_workers(WORKERS, timeout=START_TIMEOUT_S)
+        self.workers = sorted(self.client.scheduler_info()["workers"])
+        self.chunks, self.second_copy = CHUNKS[0], self.scatter_twice
+        self.names = 0
+
+    def start(self, program, *words):
+        command = [sys.executable, "-m", f"distributed.cli.{program}", *map(str, words)]
+        environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+        self.processes.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, env=environment))
+
+    def close(self):
+        self.client.close()
+        for process in self.processes:
+            process.kill()
+
+    def calibrate(self, n):
+        x = values(0, n)
+
+        def measure(candidate):
+            self.chunks, self.second_copy = candidate
+            times, _ = self.measure(x)
+            return times.values()
+
+        ways = (self.scatter_twice, self.replicate)
+        self.chunks, self.second_copy = best_of([(chunks, way) for chunks in CHUNKS for way in ways], measure)
+        way = "scattered to both workers" if self.second_copy == self.scatter_twice else "replicated from the first"
+        return {"settings": f"{self.chunks} chunks, the second copy {way}"}
+
+    def one_round(self, n, seed):
+        times, result = self.measure(values(seed, n))
+        return {"ms": times, "result": summary(np.concatenate(result))}
+
+    def measure(self, x):
+        from distributed import wait
+
+        parts = np.array_split(x, self.chunks)
+
+        def apply1():
+            results = [self.client.submit(apply_fused, chunk, pure=False) for chunk in chunks]
+            wait(results)
+            return results
+
+        twice, create_2 = timed(lambda: self.second_copy(parts))
+        if not all(len(holders) == 2 for holders in self.client.who_has(twice).values()):
+            raise RuntimeError("there are not two copies of each chunk")
+        del twice
+        chunks, create_1 = timed(lambda: self.client.scatter(parts, direct=True, hash=False))
+        results, apply_ms = timed(apply1)
+        # Not put together into one array, which ours is: that is for the user of Dask to do, if at all.
+        found, get_ms = timed(lambda: self.client.gather(results, direct=True))
+        return {"create_1": create_1, "create_2": create_2, "apply1": apply_ms, "get": get_ms}, found
+
+    def scatter_twice(self, parts):
+        """To both workers at once, under the same keys."""
+        self.names += 1
+        named = {f"chunk-{self.names}-{i}": part for i, part in enumerate(parts)}
+
+        async def to_both():
+            ways = (self.client._scatter(named, workers=[worker], direct=True, hash=False) for worker in self.workers)
+            return await asyncio.gather(*ways)
+
+        first, _ = self.client.sync(to_both)
+        return list(first.values())
+
+    def replicate(self, parts):
+        """To one worker each, and from there to the other one."""
+        chunks = self.client.scatter(parts, direct=True, hash=False)
+        self.client.replicate(chunks, n=2)
+        return chunks
+
+
+
+def start_tracker_apart():
+    """Starts the process that removes semaphores of multiprocessing, in a process group of its own: when ours is killed, it still
+    does that, and ends."""
+    group = os.getpgrp()
+    os.setpgid(0, 0)
+    resource_tracker.ensure_running()
+    os.setpgid(0, group)
+
+
+def wait_for(file):
+    end = time.monotonic() + START_TIMEOUT_S
+    while not file.exists():
+        if time.monotonic() > end:
+            raise RuntimeError("the scheduler does not start")
+        time.sleep(0.02)
+
+
+def main():
+    peer = {"plain": Plain, "tuned": Tuned}[sys.argv[1]]()
+    with contextlib.closing(peer):
+        what = f"Dask {dask.__version__}, {peer.what}, {WORKERS} workers of one thread"
+        serve(what, {"calibrate": peer.calibrate, "round": peer.one_round})
+
+
+if __name__ == "__main__":  # the plain one's workers are started by multiprocessing, which imports this file
+    main()

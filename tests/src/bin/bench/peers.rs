@@ -1,0 +1,311 @@
+//! Our cluster beside NumPy, Dask, Ray and the machine itself, in one run and in turn: every round has each of them store,
+//! compute and read the same values, which are other ones in each round.
+//!
+//! Both sides have two workers of one thread. The peers are as their experts would have them, which the files in `tests/peers`
+//! say; what depends on the machine they try out before. Every result is compared with an independent loop.
+
+use crate::goals::Goal;
+use crate::latency::{self, CLIENTS_COMPARED, Latency, counted, median_rate, rate};
+use crate::machine::{Arithmetic, Wire};
+use crate::memory::{self, FACTOR, Growth, Memory};
+use crate::options::{Options, SMALL};
+use crate::ours::{Ours, checked_round, doubles};
+use crate::peer::{Expected, Peer};
+use crate::table::{Other, Row, lines, markdown, with_section};
+use crate::times::{Times, ms};
+use client::Cluster;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::Path;
+use std::time::Duration;
+
+/// The steps of a round, as the peers call them.
+const CREATE_1: &str = "create_1";
+const CREATE_2: &str = "create_2";
+const APPLY: &str = "apply1";
+const GET: &str = "get";
+/// Ray's read without a copy: what it gives stays in its shared memory, and cannot be written.
+const VIEW: &str = "view";
+
+/// What each step took.
+#[derive(Default)]
+struct Steps(BTreeMap<String, Times>);
+
+impl Steps {
+    fn add_if(&mut self, counts: bool, step: &str, time: Duration) {
+        self.0.entry(step.to_string()).or_default().add_if(counts, time);
+    }
+
+    /// None if there is no such step.
+    fn of(&self, step: &str) -> Option<Times> {
+        self.0.get(step).cloned()
+    }
+}
+
+/// We and the machine.
+struct Here {
+    /// With one copy and with two, and what they took.
+    clusters: [(Ours, Steps); 2],
+    /// A client of the first that has shared memory with its workers, if there is that.
+    same_host: Option<(Cluster, Steps)>,
+    wires: [Wire; 2],
+    arithmetic: Arithmetic,
+    machine: Steps,
+}
+
+impl Here {
+    fn start(large: usize) -> Here {
+        let clusters = [1, 2].map(|copies| (Ours::start(copies), Steps::default()));
+        Here {
+            same_host: clusters[0].0.same_host().map(|client| (client, Steps::default())),
+            clusters,
+            wires: [1, 2].map(|streams| Wire::new(streams, large * 8)),
+            arithmetic: Arithmetic::new(&doubles(0, large)),
+            machine: Steps::default(),
+        }
+    }
+
+    fn round(&mut self, rep: usize, counts: bool, values: &[f64]) -> Result<(), String> {
+        let [(one, one_steps), (two, two_steps)] = &mut self.clusters;
+        let mut clients = vec![(&one.client, one_steps, CREATE_1), (&two.client, two_steps, CREATE_2)];
+        clients.extend(self.same_host.as_mut().map(|(client, steps)| (&*client, steps, CREATE_1)));
+        for (client, steps, create) in clients {
+            let taken = checked_round(client, &format!("large{rep}"), values)?;
+            for (step, time) in [create, APPLY, GET].into_iter().zip(taken) {
+                steps.add_if(counts, step, time);
+            }
+        }
+        self.machine.add_if(counts, CREATE_1, self.wires[0].transfer());
+        self.machine.add_if(counts, CREATE_2, self.wires[1].transfer());
+        self.machine.add_if(counts, APPLY, self.arithmetic.run());
+        self.machine.add_if(counts, GET, self.wires[0].transfer());
+        Ok(())
+    }
+}
+
+/// A peer, and what it took.
+struct Beside {
+    who: Other,
+    peer: Peer,
+    steps: Steps,
+}
+
+impl Beside {
+    /// All of them, in the order of the columns.
+    fn start(python: &Path, options: &Options) -> Result<Vec<Beside>, String> {
+        let peers = [
+            (Other::DaskTuned, Peer::dask(python, "tuned")?),
+            (Other::Dask, Peer::dask(python, "plain")?),
+            (Other::Ray, Peer::ray(python)?),
+            (Other::NumPy, Peer::numpy(python)?),
+        ];
+        let mut all = Vec::new();
+        for (who, mut peer) in peers {
+            peer.calibrate(options.large())?;
+            println!("{}: {}", peer.what, peer.settings);
+            all.push(Beside { who, peer, steps: Steps::default() });
+        }
+        Ok(all)
+    }
+
+    fn round(&mut self, seed: u64, counts: bool, expected: &Expected) -> Result<(), String> {
+        for (step, time) in self.peer.round(seed, expected)? {
+            self.steps.add_if(counts, &step, time);
+        }
+        Ok(())
+    }
+}
+
+/// Small operations.
+struct Operations {
+    latency: Latency,
+    /// A second, ours and Ray's.
+    rates: [f64; 2],
+}
+
+impl Operations {
+    /// With one copy, as Ray has it.
+    fn measure(ours: &Ours, ray: &mut Peer, options: &Options) -> Result<Operations, String> {
+        let expected = Expected::of(&doubles(0, SMALL));
+        let mut rates: [Vec<f64>; 2] = Default::default();
+        for rep in 0..options.reps {
+            rates[0].push(rate(ours, CLIENTS_COMPARED, rep, options)?);
+            rates[1].push(ray.operations(counted(options), &expected)?);
+        }
+        let rates = rates.map(|rates| median_rate(&rates).unwrap_or(f64::NAN));
+        Ok(Operations { latency: latency::measure(ours, options)?, rates })
+    }
+
+    fn show(&self) -> String {
+        let Latency { operations, trips } = &self.latency;
+        let [ours, ray] = self.rates;
+        format!(
+            "`example1` on 10,000, one after the other: {} ms (p99 {} ms), {:.1} blocking round trips of {} ms. \
+             {CLIENTS_COMPARED} clients: {ours:.0} a second, Ray {ray:.0}.",
+            ms(operations.median()),
+            ms(operations.p99()),
+            operations.ratio(trips),
+            ms(trips.median()),
+        )
+    }
+}
+
+/// Measures, prints, and writes the README's section if that is wanted.
+pub fn run(options: &Options) -> Result<(), String> {
+    let python = options.python.as_ref().ok_or("peers needs python=PATH, a Python that has the packages")?;
+    let mut besides = Beside::start(python, options)?;
+    let mut here = Here::start(options.large());
+    println!();
+    for (rep, counts) in options.rounds() {
+        let seed = rep as u64 + 1; // the calibration had 0
+        let values = doubles(seed, options.large());
+        let expected = Expected::of(&values);
+        here.round(rep, counts, &values)?;
+        for beside in &mut besides {
+            beside.round(seed, counts, &expected)?;
+        }
+    }
+    let rows = Rows::new(&here, &besides)?;
+    print!("{}", lines(rows.all()));
+    let ray = besides.iter_mut().find(|beside| beside.who == Other::Ray).ok_or("Ray does not take part")?;
+    let view = ray.steps.of(VIEW).unwrap_or_default();
+    let operations = Operations::measure(&here.clusters[0].0, &mut ray.peer, options)?;
+    for (ours, _) in &mut here.clusters {
+        ours.processes.check();
+    }
+    // What follows is about us alone, and nobody else shall use the machine.
+    let settings: Vec<String> = besides.iter().map(|beside| show_settings(&beside.peer)).collect();
+    drop((here, besides));
+    let (memory, growth) = (memory::measure(options)?, memory::growth(options)?);
+    let notes = [
+        format!("Ray's read without a copy of one's own, a view that cannot be written: {} ms.", ms(view.median())),
+        operations.show(),
+        show_memory(&memory),
+        show_growth(&growth),
+    ];
+    println!("\n{}\n", notes.join("\n"));
+    for goal in goals(&rows, &operations, &memory, &growth) {
+        println!("{}", goal.show());
+    }
+    match &options.readme {
+        Some(readme) => write_readme(readme, &section(options, &rows, &notes, &settings)),
+        None => Ok(()),
+    }
+}
+
+/// Each of our workloads with the step that the others have for it.
+struct Rows {
+    create_1: Row,
+    create_2: Row,
+    get: Row,
+    apply_1: Row,
+    apply_2: Row,
+    /// Store and read.
+    same_host: Vec<Row>,
+}
+
+impl Rows {
+    fn new(here: &Here, besides: &[Beside]) -> Result<Rows, String> {
+        let row = |what, steps: &Steps, step: &str| {
+            let ours = steps.of(step).ok_or("a step was not measured")?;
+            let all = besides.iter().map(|beside| (beside.who, &beside.steps));
+            let all = [(Other::Machine, &here.machine)].into_iter().chain(all);
+            let others = all.filter_map(|(who, steps)| Some((who, steps.of(step)?))).collect();
+            Ok::<Row, String>(Row { what, ours, others })
+        };
+        let [(_, one), (_, two)] = &here.clusters;
+        let same_host = here.same_host.iter().flat_map(|(_, steps)| {
+            [row("store, one copy, same host", steps, CREATE_1), row("read, same host", steps, GET)]
+        });
+        Ok(Rows {
+            create_1: row("store, one copy", one, CREATE_1)?,
+            create_2: row("store, two copies", two, CREATE_2)?,
+            get: row("read", two, GET)?,
+            apply_1: row("`example1`, one copy", one, APPLY)?,
+            apply_2: row("`example1`, two copies", two, APPLY)?,
+            same_host: same_host.collect::<Result<_, _>>()?,
+        })
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Row> {
+        let rows = [&self.create_1, &self.create_2, &self.get, &self.apply_1, &self.apply_2];
+        rows.into_iter().chain(&self.same_host)
+    }
+}
+
+/// What must be, and what is aimed at. The wire is the measure where bytes go over it, Ray's memory where they don't.
+fn goals(rows: &Rows, operations: &Operations, memory: &Memory, growth: &Growth) -> Vec<Goal> {
+    let (dask, machine) = (Other::DaskTuned, Other::Machine);
+    let mut goals = Vec::new();
+    for row in [&rows.create_2, &rows.get] {
+        let goal = Goal::new(row.what).must(row.ratio(dask), "of tuned Dask", 1.0);
+        goals.push(goal.aim(row.ratio(machine), "of raw TCP", 1.2));
+    }
+    for row in &rows.same_host {
+        let ratio = row.ratio(Other::Ray);
+        goals.push(Goal::new(row.what).must(ratio, "of Ray", 1.5).aim(ratio, "of Ray", 1.0));
+    }
+    let threads = "of two plain threads";
+    let (one, two) = (&rows.apply_1, &rows.apply_2);
+    let goal = Goal::new(one.what).must(one.ratio(dask), "of tuned Dask", 0.2);
+    goals.push(goal.must(one.ratio(machine), threads, 2.0).aim(one.ratio(machine), threads, 1.3));
+    let goal = Goal::new(two.what).must(two.ratio(dask), "of tuned Dask with one copy", 1.0 / 3.0);
+    goals.push(goal.aim(two.ratio(machine), threads, 2.2));
+    let Latency { operations: small, trips } = &operations.latency;
+    let [p50, p99] = [small.median(), small.p99()].map(|time| time.as_secs_f64() * 1e3);
+    let latency = Goal::new("10,000 elements, one after the other").must(p50, "ms p50", 1.0).must(p99, "ms p99", 5.0);
+    goals.push(latency.aim(small.ratio(trips), "round trips", 2.5));
+    let [ours, rays] = operations.rates;
+    goals.push(Goal::new("small operations, 8 clients").must(rays / ours, "of ours are Ray's", 1.0 / 3.0));
+    let used = memory.workers.resident as f64 / memory.payload as f64;
+    let memory_goal = Goal::new("memory of the workers").must(used, "of one array", 2.2);
+    goals.push(memory_goal.aim(used, "of one array", 2.05));
+    for (what, [short, long]) in ["store, longer", "example1, longer", "read, longer"].into_iter().zip(growth) {
+        goals.push(Goal::new(what).must(long.ratio(short), "of the shorter", 5.5));
+    }
+    goals
+}
+
+fn show_memory(memory: &Memory) -> String {
+    let (payload, resident) = (memory.payload as f64 / 1e6, memory.workers.resident as f64 / 1e6);
+    format!(
+        "Memory of both workers with {} million elements and their `example1`, one copy, {payload:.0} MB each: {resident:.0} MB.",
+        memory.payload as f64 / 8e6
+    )
+}
+
+fn show_growth(growth: &Growth) -> String {
+    let [create, apply, get] = growth.each_ref().map(|[short, long]| format!("{:.1}", long.ratio(short)));
+    format!(
+        "{FACTOR} times as many elements take {create} times as long to store, {apply} to compute, {get} to read, one copy."
+    )
+}
+
+fn show_settings(peer: &Peer) -> String {
+    format!("{}: {}", peer.what, peer.settings)
+}
+
+/// What the README says.
+fn section(options: &Options, rows: &Rows, notes: &[String], settings: &[String]) -> String {
+    let mut text = format!(
+        "One run of `scripts/bench peers`, {} million float64, two workers with one thread each on both sides; medians of {} rounds in\n\
+         which each takes its turn, with other values in each. In brackets how many times as long as darray it takes.\n\
+         {}\n\n",
+        options.large() as f64 / 1e6,
+        options.reps,
+        options.about
+    );
+    text.push_str(&markdown(rows.all()));
+    text.push('\n');
+    for line in notes {
+        let _ = writeln!(text, "- {line}");
+    }
+    let _ = writeln!(text, "- {}.", settings.join(". "));
+    text
+}
+
+fn write_readme(readme: &Path, section: &str) -> Result<(), String> {
+    let failed = |e: std::io::Error| format!("{}: {e}", readme.display());
+    let text = with_section(&std::fs::read_to_string(readme).map_err(failed)?, section)?;
+    std::fs::write(readme, text).map_err(failed)
+}

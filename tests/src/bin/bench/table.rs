@@ -1,0 +1,123 @@
+//! The times of one run, ours beside each peer's: for the terminal and for the README.
+
+use crate::times::{Times, ms};
+use std::fmt::Write;
+
+/// Where the section in a README begins and ends.
+const BEGIN: &str = "<!-- scripts/bench peers writes this: begin -->\n";
+const END: &str = "<!-- end -->\n";
+
+/// Those that are measured beside us, as the columns call them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Other {
+    Machine,
+    DaskTuned,
+    Dask,
+    Ray,
+    NumPy,
+}
+
+impl Other {
+    pub const ALL: [Other; 5] = [Other::Machine, Other::DaskTuned, Other::Dask, Other::Ray, Other::NumPy];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Other::Machine => "the machine",
+            Other::DaskTuned => "Dask, tuned",
+            Other::Dask => "Dask",
+            Other::Ray => "Ray",
+            Other::NumPy => "NumPy",
+        }
+    }
+}
+
+/// One workload: our times, and theirs.
+pub struct Row {
+    pub what: &'static str,
+    pub ours: Times,
+    pub others: Vec<(Other, Times)>,
+}
+
+impl Row {
+    /// Our median by another's.
+    pub fn ratio(&self, other: Other) -> f64 {
+        let times = self.others.iter().find(|(who, _)| *who == other).map(|(_, times)| times);
+        times.map_or(f64::NAN, |times| self.ours.ratio(times))
+    }
+}
+
+/// For the terminal: a line for each.
+pub fn lines<'a>(rows: impl Iterator<Item = &'a Row>) -> String {
+    let mut text = format!("{:>24}  {:<12} {:>22}  {:>22}\n", "", "", "ms", "as long as darray");
+    for row in rows {
+        let _ = writeln!(text, "{:>24}  {:<12} {:>22}", row.what, "darray", row.ours.show());
+        for (who, times) in &row.others {
+            let _ = writeln!(
+                text,
+                "{:>24}  {:<12} {:>22}  {:>21.2}x",
+                "",
+                who.name(),
+                times.show(),
+                times.ratio(&row.ours)
+            );
+        }
+    }
+    text
+}
+
+/// For the README: a table with a column for each, and its ratio to ours.
+pub fn markdown<'a>(rows: impl Iterator<Item = &'a Row>) -> String {
+    let names: Vec<&str> = Other::ALL.iter().map(|other| other.name()).collect();
+    let mut text = format!("| | darray | {} |\n|---|{}\n", names.join(" | "), "---|".repeat(1 + names.len()));
+    for row in rows {
+        let _ = write!(text, "| {} | {} ms |", row.what, ms(row.ours.median()));
+        for other in Other::ALL {
+            let cell = row
+                .others
+                .iter()
+                .find(|(who, _)| *who == other)
+                .map(|(_, times)| format!(" {} ms ({:.2}) |", ms(times.median()), times.ratio(&row.ours)));
+            text.push_str(&cell.unwrap_or_else(|| " |".to_string()));
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// The text with its section replaced.
+pub fn with_section(text: &str, section: &str) -> Result<String, String> {
+    let missing = || format!("there is no section between {} and {}", BEGIN.trim_end(), END.trim_end());
+    let (before, rest) = text.split_once(BEGIN).ok_or_else(missing)?;
+    let (_, after) = rest.split_once(END).ok_or_else(missing)?;
+    Ok(format!("{before}{BEGIN}{section}{END}{after}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_section_is_replaced_and_nothing_else() {
+        let text = format!("a\n{BEGIN}old\n{END}b\n");
+        let replaced = with_section(&text, "new\n").unwrap();
+        assert_eq!(replaced, format!("a\n{BEGIN}new\n{END}b\n"));
+        assert_eq!(with_section(&replaced, "new\n").unwrap(), replaced);
+        assert!(with_section(&format!("{END}{BEGIN}"), "").is_err());
+    }
+
+    #[test]
+    fn ratios_say_how_many_times_as_long_theirs_takes() {
+        let time = |ms| {
+            let mut times = Times::default();
+            times.add(Duration::from_millis(ms));
+            times
+        };
+        let others = vec![(Other::Machine, time(5)), (Other::Ray, time(40))];
+        let row = Row { what: "get", ours: time(20), others };
+        assert_eq!((row.ratio(Other::Machine), row.ratio(Other::Ray)), (4.0, 0.5));
+        assert!(row.ratio(Other::NumPy).is_nan());
+        let table = markdown([&row].into_iter());
+        assert_eq!(table.lines().last(), Some("| get | 20.0 ms | 5.00 ms (0.25) | | | 40.0 ms (2.00) | |"));
+    }
+}

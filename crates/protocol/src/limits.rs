@@ -23,7 +23,7 @@ pub const NAME_BYTES_MAX: usize = 255;
 
 /// Payloads are received and checked in blocks of this size: large enough to amortise a system call, small enough
 /// that the checksum finds the block in the cache.
-pub const BLOCK_BYTES: usize = 1 << 20;
+pub const BLOCK_BYTES: usize = 256 << 10;
 
 /// Most dimensions of a shape: NumPy 2's limit.
 pub const DIMENSIONS_MAX: usize = 64;

@@ -2,7 +2,7 @@
 
 use crate::agent::Event;
 use crate::original::Reply;
-use crossbeam_channel::Sender;
+use crossbeam_channel::{Receiver, Sender};
 use protocol::{Message, net};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -38,11 +38,11 @@ impl Events {
         let _ = self.0.send(Input::Event(event));
     }
 
-    /// Tells of an event and waits until its effects are performed: what it has to say to the master is
-    /// queued then. False when the driver has ended.
-    pub(crate) fn note(&self, event: Event) -> bool {
+    /// Tells of an event whose effects somebody must be sure of later.
+    pub(crate) fn note(&self, event: Event) -> Noted {
         let (done, is_done) = crossbeam_channel::bounded(1);
-        self.0.send(Input::Noted(event, done)).is_ok() && is_done.recv_timeout(NOTE_TIMEOUT).is_ok()
+        let _ = self.0.send(Input::Noted(event, done));
+        Noted(is_done)
     }
 
     pub(crate) fn opened(&self, link: u64, local: Option<SocketAddr>, line: Line) {
@@ -52,6 +52,17 @@ impl Events {
     /// Ends the driver.
     pub(crate) fn abort(&self) {
         let _ = self.0.send(Input::Abort);
+    }
+}
+
+/// An event that the driver has been told of, see [`Events::note`].
+pub(crate) struct Noted(Receiver<()>);
+
+impl Noted {
+    /// Waits until its effects are performed: what there is to say to the master is queued then. False when the driver has
+    /// ended.
+    pub(crate) fn wait(self) -> bool {
+        self.0.recv_timeout(NOTE_TIMEOUT).is_ok()
     }
 }
 

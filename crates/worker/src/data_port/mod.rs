@@ -10,10 +10,11 @@ mod tests;
 
 use crate::Serving;
 use crate::agent::Event;
+use crate::forward::{self, Forwarding};
 use crate::lock;
 use crate::peer::Peers;
 use crate::queue::Events;
-use crate::replies::{Forwarding, Replies, Reply};
+use crate::replies::{Replies, Reply, Stored};
 use crate::sockets::Sockets;
 use crate::store::{Admission, Grant, Segment, Store, Write};
 use array::{Buffer, BufferPool};
@@ -22,7 +23,7 @@ use protocol::limits::{FIRST_MESSAGE_TIMEOUT, PROTOCOL_VERSION};
 use protocol::message::data::{self, DistributeArray, GetSegment};
 use protocol::message::{Hello, PayloadKind, Pong, Role};
 use protocol::net::Receiver;
-use protocol::{Body, CopyId, ErrorCode, FrameError, Head, Incoming, Message, Payload, WireError, WorkerId};
+use protocol::{Body, CopyId, CopyRecord, ErrorCode, FrameError, Head, Incoming, Message, Payload, WireError, WorkerId};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::ops::Range;
@@ -136,9 +137,9 @@ impl Acceptor {
             let _ = writer.write(&Message::new(busy), &[]);
             return Ok(());
         }
-        let peers = Peers::new(self.shared.worker.clone(), self.shared.sockets.clone());
-        let replies = Replies::new(writer, peers);
-        let connection = Connection { shared: self.shared.clone(), peer, receiver, replies };
+        let peers = || Peers::new(self.shared.worker.clone(), self.shared.sockets.clone());
+        let (replies, peers) = (Replies::new(writer, peers()), peers());
+        let connection = Connection { shared: self.shared.clone(), peer, receiver, replies, peers };
         let thread = thread::Builder::new().name(format!("data {peer}")).spawn(move || connection.run())?;
         self.connections.push(thread);
         Ok(())
@@ -172,6 +173,8 @@ struct Connection {
     peer: SocketAddr,
     receiver: Receiver,
     replies: Replies,
+    /// Who gets segments while they arrive.
+    peers: Peers,
 }
 
 impl Connection {
@@ -293,46 +296,55 @@ impl Connection {
     }
 
     fn on_distribute(&mut self, head: Head, distribute: DistributeArray) -> Result<(), End> {
-        let Some(Payload { kind: PayloadKind::Elements(dtype), bytes, crc32c }) = head.payload else {
+        let Some(payload @ Payload { kind: PayloadKind::Elements(dtype), bytes, crc32c }) = head.payload else {
             self.skip_payload(&head)?;
             let why = "DISTRIBUTE_ARRAY without a payload of elements";
             return self.refuse(&head, WireError::new(ErrorCode::Malformed, why));
         };
-        let copy = CopyId(distribute.version, distribute.segment);
-        let write = Write { copy, ticket: &distribute.ticket, dtype, bytes, crc32c };
+        let DistributeArray { version, segment, ticket, forward } = distribute;
+        let record = CopyRecord(version, segment, crc32c, bytes);
+        let write = Write { copy: record.id(), ticket: &ticket, dtype, bytes, crc32c };
         let admission = lock(&self.shared.store).admit(write);
+        let mut forwarding = Forwarding::new(&self.shared.worker, head, record, dtype, ticket, forward);
         let stored = match admission {
-            Ok(Admission::Receive(grant)) => self.receive(&head, grant)?,
+            Ok(Admission::Receive(grant)) => self.receive(&payload, grant, &mut forwarding)?,
             Ok(Admission::Held(segment)) => {
-                self.skip_payload(&head)?;
+                self.skip_payload(forwarding.head())?;
                 Ok(segment)
             }
             Err(error) => {
-                self.skip_payload(&head)?;
+                self.skip_payload(forwarding.head())?;
                 Err(error)
             }
         };
         let segment = match stored {
             Ok(segment) => segment,
-            Err(error) => return self.refuse(&head, error),
+            Err(error) => return self.refuse(forwarding.head(), error),
         };
-        // Before anybody else hears of it. A repeated write is told again: the first may not have come so far
-        // yet.
-        if !self.shared.events.note(Event::Stored(segment.record())) {
-            return self.refuse(&head, WireError::new(ErrorCode::ShuttingDown, "this worker is ending"));
-        }
-        debug!("{}stored {copy}, {bytes} bytes", Serving(&head.request));
-        let DistributeArray { ticket, forward, .. } = distribute;
-        Ok(self.replies.send(Reply::Stored(Forwarding::new(&self.shared.worker, head, segment, ticket, forward)))?)
+        // Before anybody hears of it from here. A repeated write is told again: the first may not have come so far yet.
+        let noted = self.shared.events.note(Event::Stored(segment.record()));
+        debug!("{}stored {}, {bytes} bytes", Serving(&forwarding.head().request), record.id());
+        Ok(self.replies.send(Reply::Stored(Stored { forwarding, segment, noted }))?)
     }
 
-    /// Receives a payload straight into the buffer that is kept.
-    fn receive(&mut self, head: &Head, grant: Grant) -> Result<Result<Arc<Segment>, WireError>, End> {
-        let payload = head.payload.expect("it was admitted by its payload");
+    /// Receives a payload straight into the buffer that is kept, and passes it on while it comes.
+    fn receive(
+        &mut self,
+        payload: &Payload,
+        grant: Grant,
+        forwarding: &mut Forwarding,
+    ) -> Result<Result<Arc<Segment>, WireError>, End> {
         let mut receiving = Receiving { store: &self.shared.store, grant: Some(grant) };
         let mut buffer = self.shared.buffers.take(payload.bytes as usize);
-        self.receiver.read_payload(&payload, buffer.as_bytes_mut()).map_err(|e| end_of_frame(head, e))?;
-        Ok(receiving.finish(buffer))
+        let head = forwarding.head().clone();
+        let mut outgoing = forward::begin(&mut self.peers, forwarding);
+        let received = self.receiver.read_payload_with(payload, buffer.as_bytes_mut(), |block| outgoing.write(block));
+        received.map_err(|e| end_of_frame(&head, e))?;
+        let stored = receiving.finish(buffer);
+        if stored.is_ok() {
+            outgoing.finish();
+        }
+        Ok(stored)
     }
 
     fn on_get(&mut self, head: Head, get: GetSegment) -> Result<(), End> {
@@ -380,7 +392,7 @@ impl Connection {
         let copy = segment.record().id();
         let was_here = lock(&self.shared.store).remove_broken(segment);
         if was_here {
-            self.shared.events.note(Event::Broken(copy));
+            self.shared.events.note(Event::Broken(copy)).wait();
         }
         let why =
             format!("the copy of segment {} of version {} here is broken; it has been thrown away", copy.1, copy.0);

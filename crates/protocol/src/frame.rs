@@ -243,11 +243,23 @@ impl<R: ReadDeadline> FrameReader<R> {
     /// Reads a payload into `into`, block by block, and checks it. `into` must have its length. A wrong checksum is
     /// [`FrameError::Broken`]: the bytes came from somewhere between the peers, so nothing after them can be trusted.
     pub fn read_payload(&mut self, payload: &Payload, into: &mut [u8]) -> Result<(), FrameError> {
+        self.read_payload_with(payload, into, |_| {})
+    }
+
+    /// As [`FrameReader::read_payload`], and shows each block to `arrived` while it is in the cache. Whether the checksum is
+    /// right is known after the last one only.
+    pub fn read_payload_with(
+        &mut self,
+        payload: &Payload,
+        into: &mut [u8],
+        mut arrived: impl FnMut(&[u8]),
+    ) -> Result<(), FrameError> {
         assert_eq!(payload.bytes, into.len() as u64, "the caller provides room for exactly the payload");
         self.inner.get_mut().set_read_deadline(Some(Instant::now() + payload_timeout(payload.bytes)));
         let mut crc = 0;
         for block in into.chunks_mut(BLOCK_BYTES) {
             self.inner.read_exact(block)?;
+            arrived(block);
             crc = array::checksum::crc32c_append(crc, block);
         }
         if crc == payload.crc32c {
@@ -312,6 +324,7 @@ pub struct FrameWriter<W> {
     inner: W,
     from: String,
     to: String,
+    /// A line that has not been written yet; otherwise empty.
     line: Vec<u8>,
 }
 
@@ -339,14 +352,32 @@ impl<W: Write> FrameWriter<W> {
     /// Writes a message and the elements that its head announces.
     pub fn write_with(&mut self, message: &Message, elements: &[u8]) -> io::Result<()> {
         debug_assert_eq!(message.head.payload.map_or(0, |p| p.bytes), elements.len() as u64);
+        let document = self.encode(message)?;
+        let payload = document.as_ref().map_or(elements, |d| d.get().as_bytes());
+        self.write_block(payload)
+    }
+
+    /// Begins a message whose elements follow in blocks, all of which its head announces. The line goes out with the first.
+    pub fn begin(&mut self, message: &Message) -> io::Result<()> {
+        debug_assert!(message.head.payload.is_some_and(|p| p.bytes > 0), "elements follow");
+        self.encode(message).map(drop)
+    }
+
+    /// Writes elements of the message that was begun.
+    pub fn write_block(&mut self, elements: &[u8]) -> io::Result<()> {
+        let written = write_all_of([&self.line, elements], &mut self.inner);
+        self.line.clear();
+        written?;
+        self.inner.flush()
+    }
+
+    /// Puts the line of a message into `self.line`; see [`encode`].
+    fn encode(&mut self, message: &Message) -> io::Result<Option<Box<RawValue>>> {
         let mut head = message.head.clone();
         head.from.clone_from(&self.from);
         head.to.clone_from(&self.to);
         head.timestamp = unix_ms();
-        let document = encode(&head, &message.body, &mut self.line)?;
-        let payload = document.as_ref().map_or(elements, |d| d.get().as_bytes());
-        write_all_of([&self.line, payload], &mut self.inner)?;
-        self.inner.flush()
+        encode(&head, &message.body, &mut self.line)
     }
 }
 

@@ -79,6 +79,28 @@ fn bytes_may_come_one_by_one() {
 }
 
 #[test]
+fn elements_may_be_written_and_read_in_blocks() {
+    let data: Vec<u8> = (0..2 * BLOCK_BYTES + 3).map(|index| (index % 251) as u8).collect();
+    let crc32c = array::checksum::crc32c(&data);
+    let kind = PayloadKind::Elements(array::DType::Int8);
+    let message = Message::request(1, Ping {}).with_payload(Payload { kind, bytes: data.len() as u64, crc32c });
+    let mut wire = Vec::new();
+    let mut writer = FrameWriter::new(&mut wire, "a", "b");
+    writer.begin(&message).unwrap();
+    data.chunks(70_001).for_each(|block| writer.write_block(block).unwrap());
+    writer.write(&Message::request(2, Ping {})).unwrap();
+    let mut reader = FrameReader::new(&wire[..]);
+    let Some(Incoming::Message(first)) = reader.read(None).unwrap() else { panic!() };
+    let (mut bytes, mut seen) = (vec![0; data.len()], Vec::new());
+    let arrived = |block: &[u8]| seen.push(block.to_vec());
+    reader.read_payload_with(&first.head.payload.unwrap(), &mut bytes, arrived).unwrap();
+    assert_eq!(seen.iter().map(Vec::len).collect::<Vec<_>>(), [BLOCK_BYTES, BLOCK_BYTES, 3]);
+    assert!(bytes == data && seen.concat() == data, "the bytes differ");
+    let Some(Incoming::Message(second)) = reader.read(None).unwrap() else { panic!() };
+    assert_eq!(second.head.id, Some(2));
+}
+
+#[test]
 fn a_stream_that_ends_inside_a_frame_is_an_error_wherever_that_is() {
     let payload =
         Payload { kind: PayloadKind::Elements(array::DType::Int8), bytes: 3, crc32c: array::checksum::crc32c(b"abc") };

@@ -7,6 +7,7 @@ use crate::peer::{Peer, PeerError, Peers, REPLY_TIMEOUT};
 use array::{Buffer, BufferPool};
 use crossbeam_channel::Receiver;
 use log::debug;
+use protocol::limits::CONNECT_TIMEOUT;
 use protocol::message::client::Endpoint;
 use protocol::message::data::{GetSegment, Segment};
 use protocol::{Body, ErrorCode, Message, WireError};
@@ -52,15 +53,16 @@ fn fetch(peers: &mut Peers, buffers: &BufferPool, job: &FetchJob) -> Result<Buff
 }
 
 fn fetch_from(peers: &mut Peers, buffers: &BufferPool, source: &Endpoint, job: &FetchJob) -> Result<Buffer, WireError> {
-    let (peer, reused) = peers.connect(source).map_err(PeerError::into_error)?;
-    let mut outcome = ask(peer, buffers, source, job);
-    if reused && matches!(outcome, Err(PeerError::Lost(_))) {
+    let take = |peers: &mut Peers| peers.take(source, CONNECT_TIMEOUT).map_err(PeerError::into_error);
+    let (mut peer, reused) = take(peers)?;
+    let mut outcome = ask(&mut peer, buffers, source, job);
+    if reused && outcome.as_ref().is_err_and(PeerError::is_end) {
         // The other side closes what is idle for long; that says nothing about it.
-        peers.close(source);
-        outcome = peers.connect(source).and_then(|(peer, _)| ask(peer, buffers, source, job));
+        (peer, _) = take(peers)?;
+        outcome = ask(&mut peer, buffers, source, job);
     }
-    if let Err(PeerError::Lost(_)) = outcome {
-        peers.close(source);
+    if !outcome.as_ref().is_err_and(PeerError::is_end) {
+        peers.put(peer);
     }
     outcome.map_err(PeerError::into_error)
 }
@@ -69,8 +71,8 @@ fn fetch_from(peers: &mut Peers, buffers: &BufferPool, source: &Endpoint, job: &
 fn ask(peer: &mut Peer, buffers: &BufferPool, source: &Endpoint, job: &FetchJob) -> Result<Buffer, PeerError> {
     let copy = job.copy;
     let get = GetSegment { version: copy.id().version(), segment: copy.id().segment(), range: None };
-    let id = peer.send(Message::new(get).serving(job.request.clone()), &[])?;
-    let reply = peer.receive(id, Instant::now() + REPLY_TIMEOUT)?;
+    let id = peer.send(Message::new(get).serving(job.request.clone()))?;
+    let reply = peer.answers().receive(id, Instant::now() + REPLY_TIMEOUT)?;
     let payload = match (&reply.body, reply.head.payload) {
         (Body::Segment(Segment { copy: given }), Some(payload)) if *given == copy => payload,
         (Body::Segment(Segment { copy: given }), _) => return Err(other_copy(source, given.crc32c(), job)),
@@ -85,7 +87,7 @@ fn ask(peer: &mut Peer, buffers: &BufferPool, source: &Endpoint, job: &FetchJob)
     // The agent has reserved this memory. What arrives is checked against the checksum that has just been
     // compared.
     let mut buffer = buffers.take(payload.bytes as usize);
-    peer.read_payload(&payload, buffer.as_bytes_mut())?;
+    peer.answers().read_payload(&payload, buffer.as_bytes_mut())?;
     Ok(buffer)
 }
 

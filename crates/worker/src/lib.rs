@@ -20,6 +20,7 @@ mod driver;
 pub mod executor;
 pub mod fence;
 mod fetcher;
+mod forward;
 mod heartbeat;
 pub mod original;
 mod peer;

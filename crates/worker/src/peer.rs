@@ -1,20 +1,26 @@
 //! Connections to the data ports of other workers.
+//!
+//! Whoever sends on a connection owns it, as a [`Peer`]; the replies may be taken by another thread, from its [`Answers`].
+//! Whichever of them finds that a connection is of no use ends it, and the other learns why.
 
 use crate::sockets::{Sockets, Writer};
-use protocol::limits::CONNECT_TIMEOUT;
+use protocol::frame::is_timeout;
 use protocol::message::client::Endpoint;
 use protocol::message::{Hello, Role};
 use protocol::net::{self, Receiver};
 use protocol::{Body, ErrorCode, FrameError, Incoming, Message, Payload, WireError, WorkerId};
 use std::collections::HashMap;
+use std::io;
+use std::net::TcpStream;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
 /// Connections kept per thread. A cluster has fewer workers than that in most cases; otherwise some are
 /// opened anew.
 const PEERS_MAX: usize = 64;
 
-/// A worker that could not be connected to is not tried again for this long, so that a hundred segments for a
-/// dead one do not wait for it a hundred times.
+/// A worker that could not be connected to, or did not go on in its time, is not tried again for this long, so that a
+/// hundred segments for a dead one do not wait for it a hundred times.
 const DOWN_FOR: Duration = Duration::from_secs(2);
 
 /// How long the first bytes of an answer may take that needs no work on the other side: after a second of silence the
@@ -26,6 +32,8 @@ pub(crate) const REPLY_TIMEOUT: Duration = Duration::from_secs(1);
 pub(crate) enum PeerError {
     /// The connection is no more, or of no use.
     Lost(WireError),
+    /// The other worker did not go on in its time. Nor would it on another connection.
+    Silent(WireError),
     /// The other worker said no. The connection lives.
     Refused(WireError),
 }
@@ -34,80 +42,149 @@ impl PeerError {
     /// What to tell others.
     pub(crate) fn into_error(self) -> WireError {
         match self {
-            PeerError::Lost(error) | PeerError::Refused(error) => error,
+            PeerError::Lost(error) | PeerError::Silent(error) | PeerError::Refused(error) => error,
         }
+    }
+
+    /// Whether the connection can't be used any more.
+    pub(crate) fn is_end(&self) -> bool {
+        !matches!(self, PeerError::Refused(_))
     }
 }
 
-fn lost(to: &Endpoint, why: impl std::fmt::Display) -> PeerError {
+fn unreachable(to: &Endpoint, why: impl std::fmt::Display) -> WireError {
     let mut error = WireError::new(ErrorCode::Internal, format!("worker {} at {}: {why}", to.worker, to.address));
     error.retryable = true; // another worker, or the same a little later
-    PeerError::Lost(error.workers([to.worker.clone()]))
+    error.workers([to.worker.clone()])
 }
 
-/// One connection, and what is under way on it.
+/// One connection. Its owner sends requests; replies come in the order of the requests.
 pub(crate) struct Peer {
-    to: Endpoint,
-    receiver: Receiver,
     writer: Writer,
-    /// Whether the answer to HELLO has been read.
-    greeted: bool,
     last_id: u64,
-    /// Tells connections to the same worker apart.
-    generation: u64,
+    answers: Arc<Answers>,
 }
 
 impl Peer {
-    /// Which of the connections of its [`Peers`].
-    pub(crate) fn generation(&self) -> u64 {
-        self.generation
+    /// What the other worker answers.
+    pub(crate) fn answers(&self) -> &Arc<Answers> {
+        &self.answers
     }
 
     /// Sends a request; gives its id.
-    pub(crate) fn send(&mut self, message: Message, elements: &[u8]) -> Result<u64, PeerError> {
+    pub(crate) fn send(&mut self, message: Message) -> Result<u64, PeerError> {
         self.last_id += 1;
-        let message = message.with_id(Some(self.last_id));
-        self.writer.write(&message, elements).map_err(|e| lost(&self.to, format!("sending failed: {e}")))?;
-        Ok(self.last_id)
+        let written = self.writer.write(&message.with_id(Some(self.last_id)), &[]);
+        self.sent(written)
     }
 
-    /// Waits for the reply to a request; replies come in the order of the requests.
-    pub(crate) fn receive(&mut self, id: u64, deadline: Instant) -> Result<Message, PeerError> {
-        if !self.greeted {
-            self.check_hello(deadline)?;
+    /// Begins a request whose elements follow in blocks; gives its id.
+    pub(crate) fn begin(&mut self, message: Message) -> Result<u64, PeerError> {
+        self.last_id += 1;
+        let begun = self.writer.begin(&message.with_id(Some(self.last_id)));
+        self.sent(begun)
+    }
+
+    /// Sends elements of the request that was begun, within this time.
+    pub(crate) fn send_block(&mut self, elements: &[u8], time: Duration) -> Result<(), PeerError> {
+        let written = self.writer.write_block(elements, time);
+        self.sent(written).map(drop)
+    }
+
+    fn sent(&self, result: io::Result<()>) -> Result<u64, PeerError> {
+        match result {
+            Ok(()) => Ok(self.last_id),
+            Err(e) if is_timeout(&e) => Err(self.answers.end(true, "it does not take what is sent to it")),
+            Err(e) => Err(self.answers.end(false, format!("sending failed: {e}"))),
         }
-        let reply = self.read(deadline)?;
+    }
+}
+
+/// What comes back on a connection.
+pub(crate) struct Answers {
+    to: Endpoint,
+    stream: Arc<TcpStream>,
+    inbox: Mutex<Inbox>,
+    ended: OnceLock<Ended>,
+}
+
+struct Inbox {
+    receiver: Receiver,
+    /// Whether the answer to HELLO has been read.
+    greeted: bool,
+}
+
+/// Why a connection is of no use any more.
+struct Ended {
+    since: Instant,
+    silent: bool,
+    why: String,
+}
+
+impl Answers {
+    /// Waits for the reply to a request. All replies before it have been taken.
+    pub(crate) fn receive(&self, id: u64, deadline: Instant) -> Result<Message, PeerError> {
+        let mut inbox = self.inbox();
+        if !inbox.greeted {
+            self.check_hello(self.read(&mut inbox, deadline)?)?;
+            inbox.greeted = true;
+        }
+        let reply = self.read(&mut inbox, deadline)?;
         match reply.body {
-            _ if reply.head.id != Some(id) => Err(lost(&self.to, format!("it answered {:?}, not {id}", reply.head.id))),
+            _ if reply.head.id != Some(id) => {
+                Err(self.end(false, format!("it answered {:?}, not {id}", reply.head.id)))
+            }
             Body::Error(error) => Err(PeerError::Refused(error)),
             _ => Ok(reply),
         }
     }
 
-    fn check_hello(&mut self, deadline: Instant) -> Result<(), PeerError> {
-        let answer = self.read(deadline)?;
-        self.greeted = true;
+    fn inbox(&self) -> MutexGuard<'_, Inbox> {
+        self.inbox.lock().expect("a thread panicked in the middle of a reply")
+    }
+
+    fn check_hello(&self, answer: Message) -> Result<(), PeerError> {
         match answer.body {
             Body::Hello(Hello { worker: Some(worker), .. }) if worker == self.to.worker => Ok(()),
             // A port is given to another program when its owner has ended.
-            Body::Hello(Hello { worker: Some(other), .. }) => Err(lost(&self.to, format!("worker {other} answered"))),
-            Body::Error(error) => Err(lost(&self.to, error)),
-            other => Err(lost(&self.to, format!("it answered HELLO with {}", other.kind()))),
+            Body::Hello(Hello { worker: Some(other), .. }) => Err(self.end(false, format!("worker {other} answered"))),
+            Body::Error(error) => Err(self.end(false, error)),
+            other => Err(self.end(false, format!("it answered HELLO with {}", other.kind()))),
         }
     }
 
-    fn read(&mut self, deadline: Instant) -> Result<Message, PeerError> {
-        match self.receiver.read(Some(deadline)) {
+    fn read(&self, inbox: &mut Inbox, deadline: Instant) -> Result<Message, PeerError> {
+        if let Some(ended) = self.ended.get() {
+            return Err(self.error(ended));
+        }
+        match inbox.receiver.read(Some(deadline)) {
             Ok(Some(Incoming::Message(message))) => Ok(message),
-            Ok(Some(Incoming::Refused { error, .. })) => Err(lost(&self.to, error)),
-            Ok(None) => Err(lost(&self.to, "the connection has ended")),
-            Err(e) => Err(lost(&self.to, e)),
+            Ok(Some(Incoming::Refused { error, .. })) => Err(self.end(false, error)),
+            Ok(None) => Err(self.end(false, "the connection has ended")),
+            Err(e) => Err(self.broken(e)),
         }
     }
 
     /// Reads the payload of the last reply.
-    pub(crate) fn read_payload(&mut self, payload: &Payload, into: &mut [u8]) -> Result<(), PeerError> {
-        self.receiver.read_payload(payload, into).map_err(|e: FrameError| lost(&self.to, e))
+    pub(crate) fn read_payload(&self, payload: &Payload, into: &mut [u8]) -> Result<(), PeerError> {
+        self.inbox().receiver.read_payload(payload, into).map_err(|e| self.broken(e))
+    }
+
+    fn broken(&self, error: FrameError) -> PeerError {
+        let silent = matches!(&error, FrameError::Io(e) if is_timeout(e));
+        self.end(silent, error)
+    }
+
+    /// Ends the connection, which wakes up whoever waits on it. What it ended of first is the reason for everybody.
+    pub(crate) fn end(&self, silent: bool, why: impl std::fmt::Display) -> PeerError {
+        let ended = self.ended.get_or_init(|| Ended { since: Instant::now(), silent, why: why.to_string() });
+        net::hang_up(&self.stream);
+        self.error(ended)
+    }
+
+    fn error(&self, ended: &Ended) -> PeerError {
+        let error = unreachable(&self.to, &ended.why);
+        if ended.silent { PeerError::Silent(error) } else { PeerError::Lost(error) }
     }
 }
 
@@ -115,59 +192,57 @@ impl Peer {
 pub(crate) struct Peers {
     me: WorkerId,
     sockets: Sockets,
-    open: HashMap<String, Peer>,
-    /// Addresses that could not be connected to: until when they are left alone, and why.
+    idle: HashMap<String, Peer>,
+    /// Addresses that are of no use for now: until when they are left alone, and why.
     down: HashMap<String, (Instant, String)>,
-    generations: u64,
 }
 
 impl Peers {
     /// None yet.
     pub(crate) fn new(me: WorkerId, sockets: Sockets) -> Peers {
-        Peers { me, sockets, open: HashMap::new(), down: HashMap::new(), generations: 0 }
-    }
-
-    /// The connection to a worker, if it is still that one.
-    pub(crate) fn get(&mut self, to: &Endpoint, generation: u64) -> Result<&mut Peer, PeerError> {
-        let peer = self.open.get_mut(&to.address).filter(|peer| peer.generation == generation);
-        peer.ok_or_else(|| lost(to, "the connection has ended"))
+        Peers { me, sockets, idle: HashMap::new(), down: HashMap::new() }
     }
 
     /// A connection to a worker, and whether it was there before. One that was may turn out to be dead when
-    /// it is used.
-    pub(crate) fn connect(&mut self, to: &Endpoint) -> Result<(&mut Peer, bool), PeerError> {
-        let reused = self.open.get(&to.address).is_some_and(|peer| peer.to == *to);
-        if !reused {
-            let peer = self.dial(to)?;
-            if self.open.len() >= PEERS_MAX {
-                self.open.clear();
+    /// it is used. A new one is tried for this long.
+    pub(crate) fn take(&mut self, to: &Endpoint, patience: Duration) -> Result<(Peer, bool), PeerError> {
+        let idle = self.idle.remove(&to.address).filter(|peer| peer.answers.to == *to);
+        match idle.as_ref().map(|peer| peer.answers.ended.get()) {
+            Some(None) => return Ok((idle.expect("just looked at"), true)),
+            Some(Some(Ended { since, silent: true, why })) => {
+                self.down.insert(to.address.clone(), (*since + DOWN_FOR, why.clone()));
             }
-            self.open.insert(to.address.clone(), peer);
+            _ => {}
         }
-        Ok((self.open.get_mut(&to.address).expect("just looked up"), reused))
+        Ok((self.dial(to, patience)?, false))
     }
 
-    /// Closes a connection that failed.
-    pub(crate) fn close(&mut self, to: &Endpoint) {
-        self.open.remove(&to.address);
+    /// Keeps a connection for the next time.
+    pub(crate) fn put(&mut self, peer: Peer) {
+        if self.idle.len() >= PEERS_MAX {
+            self.idle.clear();
+        }
+        self.idle.insert(peer.answers.to.address.clone(), peer);
     }
 
-    fn dial(&mut self, to: &Endpoint) -> Result<Peer, PeerError> {
+    fn dial(&mut self, to: &Endpoint, patience: Duration) -> Result<Peer, PeerError> {
+        let lost = |why| PeerError::Lost(unreachable(to, why));
         let now = Instant::now();
         self.down.retain(|_, (until, _)| now < *until);
         if let Some((_, why)) = self.down.get(&to.address) {
-            return Err(lost(to, format!("{why}, a moment ago")));
+            return Err(lost(format!("{why}, a moment ago")));
         }
-        let connected = net::dial(&to.address, now + CONNECT_TIMEOUT)
+        let connected = net::dial(&to.address, now + patience)
             .and_then(|stream| self.sockets.open(stream, self.me.as_str(), to.worker.as_str()));
         let (receiver, mut writer) = connected.map_err(|e| {
             let why = format!("cannot connect: {e}");
             self.down.insert(to.address.clone(), (now + DOWN_FOR, why.clone()));
-            lost(to, why)
+            lost(why)
         })?;
         let hello = Hello { worker: Some(self.me.clone()), ..Hello::new(Role::Worker) };
-        writer.write(&Message::new(hello), &[]).map_err(|e| lost(to, e))?;
-        self.generations += 1;
-        Ok(Peer { to: to.clone(), receiver, writer, greeted: false, last_id: 0, generation: self.generations })
+        writer.write(&Message::new(hello), &[]).map_err(|e| lost(e.to_string()))?;
+        let (stream, inbox) = (writer.stream().clone(), Mutex::new(Inbox { receiver, greeted: false }));
+        let answers = Arc::new(Answers { to: to.clone(), stream, inbox, ended: OnceLock::new() });
+        Ok(Peer { writer, last_id: 0, answers })
     }
 }

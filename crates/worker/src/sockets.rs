@@ -87,6 +87,17 @@ impl Writer {
         self.frames.write_with(message, elements)
     }
 
+    /// Begins a message whose elements follow in blocks.
+    pub(crate) fn begin(&mut self, message: &Message) -> io::Result<()> {
+        self.frames.begin(message)
+    }
+
+    /// Writes elements of the message that was begun, within this time.
+    pub(crate) fn write_block(&mut self, elements: &[u8], time: Duration) -> io::Result<()> {
+        self.frames.get_ref().deadline.set(Instant::now() + time);
+        self.frames.write_block(elements)
+    }
+
     /// Writes a line that is made already.
     pub(crate) fn write_line(&mut self, line: &[u8]) -> io::Result<()> {
         let time = payload_timeout(line.len() as u64).max(WRITE_TIMEOUT);

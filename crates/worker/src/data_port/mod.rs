@@ -1,10 +1,11 @@
 //! The data port: takes segments from clients and other workers, and gives them.
 //!
-//! One thread per connection reads requests and does them in order; [`crate::replies`] writes the answers in
-//! that order. Whatever a peer sends, this worker answers an error or closes within a deadline, and takes no
+//! One thread per connection reads requests and does them in order, [`receive`] takes segments, and [`crate::replies`] writes
+//! the answers in that order. Whatever a peer sends, this worker answers an error or closes within a deadline, and takes no
 //! memory for it that was not reserved: the length of a payload is compared with the reservation before a
 //! buffer is made, and what is not wanted is skipped in small blocks.
 
+mod receive;
 #[cfg(test)]
 mod tests;
 
@@ -13,13 +14,13 @@ use crate::agent::Event;
 use crate::driver::Events;
 use crate::lock;
 use crate::peer::Peers;
-use crate::replies::{Forwarding, Replies, Reply};
+use crate::replies::{Replies, Reply};
 use crate::sockets::Sockets;
-use crate::store::{Admission, Grant, Segment, Store, Write};
-use array::{Buffer, BufferPool};
+use crate::store::{Segment, Store};
+use array::BufferPool;
 use log::{debug, info, warn};
 use protocol::limits::{FIRST_MESSAGE_TIMEOUT, PROTOCOL_VERSION};
-use protocol::message::data::{self, DistributeArray, GetSegment};
+use protocol::message::data::{self, GetSegment};
 use protocol::message::{Hello, PayloadKind, Pong, Role};
 use protocol::net::Receiver;
 use protocol::{Body, CopyId, ErrorCode, FrameError, Head, Incoming, Message, Payload, WireError, WorkerId};
@@ -136,9 +137,9 @@ impl Acceptor {
             let _ = writer.write(&Message::new(busy), &[]);
             return Ok(());
         }
-        let peers = Peers::new(self.shared.worker.clone(), self.shared.sockets.clone());
-        let replies = Replies::new(writer, peers);
-        let connection = Connection { shared: self.shared.clone(), peer, receiver, replies };
+        let peers = || Peers::new(self.shared.worker.clone(), self.shared.sockets.clone());
+        let (replies, peers) = (Replies::new(writer, peers()), peers());
+        let connection = Connection { shared: self.shared.clone(), peer, receiver, replies, peers };
         let thread = thread::Builder::new().name(format!("data {peer}")).spawn(move || connection.run())?;
         self.connections.push(thread);
         Ok(())
@@ -172,6 +173,8 @@ struct Connection {
     peer: SocketAddr,
     receiver: Receiver,
     replies: Replies,
+    /// Who gets segments while they arrive.
+    peers: Peers,
 }
 
 impl Connection {
@@ -292,49 +295,6 @@ impl Connection {
         }
     }
 
-    fn on_distribute(&mut self, head: Head, distribute: DistributeArray) -> Result<(), End> {
-        let Some(Payload { kind: PayloadKind::Elements(dtype), bytes, crc32c }) = head.payload else {
-            self.skip_payload(&head)?;
-            let why = "DISTRIBUTE_ARRAY without a payload of elements";
-            return self.refuse(&head, WireError::new(ErrorCode::Malformed, why));
-        };
-        let copy = CopyId(distribute.version, distribute.segment);
-        let write = Write { copy, ticket: &distribute.ticket, dtype, bytes, crc32c };
-        let admission = lock(&self.shared.store).admit(write);
-        let stored = match admission {
-            Ok(Admission::Receive(grant)) => self.receive(&head, grant)?,
-            Ok(Admission::Held(segment)) => {
-                self.skip_payload(&head)?;
-                Ok(segment)
-            }
-            Err(error) => {
-                self.skip_payload(&head)?;
-                Err(error)
-            }
-        };
-        let segment = match stored {
-            Ok(segment) => segment,
-            Err(error) => return self.refuse(&head, error),
-        };
-        // Before anybody else hears of it. A repeated write is told again: the first may not have come so far
-        // yet.
-        if !self.shared.events.tell(Event::Stored(segment.record())) {
-            return self.refuse(&head, WireError::new(ErrorCode::ShuttingDown, "this worker is ending"));
-        }
-        debug!("{}stored {copy}, {bytes} bytes", Serving(&head.request));
-        let DistributeArray { ticket, forward, .. } = distribute;
-        Ok(self.replies.send(Reply::Stored(Forwarding::new(&self.shared.worker, head, segment, ticket, forward)))?)
-    }
-
-    /// Receives a payload straight into the buffer that is kept.
-    fn receive(&mut self, head: &Head, grant: Grant) -> Result<Result<Arc<Segment>, WireError>, End> {
-        let payload = head.payload.expect("it was admitted by its payload");
-        let mut receiving = Receiving { store: &self.shared.store, grant: Some(grant) };
-        let mut buffer = self.shared.buffers.take(payload.bytes as usize);
-        self.receiver.read_payload(&payload, buffer.as_bytes_mut()).map_err(|e| end_of_frame(head, e))?;
-        Ok(receiving.finish(buffer))
-    }
-
     fn on_get(&mut self, head: Head, get: GetSegment) -> Result<(), End> {
         match self.read(&get) {
             Ok((segment, range)) => {
@@ -401,25 +361,4 @@ fn check_hello(hello: &Hello) -> Result<(), WireError> {
 
 fn not_allowed(why: &str) -> WireError {
     WireError::new(ErrorCode::NotAllowed, why)
-}
-
-/// A grant that is given back when receiving fails. The buffer must be gone before, so it is made after this.
-struct Receiving<'a> {
-    store: &'a Mutex<Store>,
-    grant: Option<Grant>,
-}
-
-impl Receiving<'_> {
-    fn finish(&mut self, buffer: Buffer) -> Result<Arc<Segment>, WireError> {
-        let grant = self.grant.take().expect("it is finished once");
-        lock(self.store).finish(grant, buffer)
-    }
-}
-
-impl Drop for Receiving<'_> {
-    fn drop(&mut self) {
-        if let Some(grant) = self.grant.take() {
-            lock(self.store).abandon(grant);
-        }
-    }
 }

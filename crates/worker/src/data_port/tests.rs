@@ -1,10 +1,13 @@
 //! What can only be seen from inside: broken copies, the order of telling the master and answering the
 //! writer, the cap on connections. The rest is tested over real workers in `tests/`.
 
+mod chain;
+
 use super::*;
 use crate::driver::Listener;
-use array::DType;
-use protocol::message::data::Segment as SegmentData;
+use crate::store::{Admission, Write};
+use array::{Buffer, DType};
+use protocol::message::data::{DistributeArray, Segment as SegmentData};
 use protocol::{CopyRecord, VersionId, net};
 
 const COPY: CopyId = CopyId(VersionId(1), 0);
@@ -35,13 +38,17 @@ struct Bench {
 
 impl Bench {
     fn new(connections_max: usize) -> Bench {
+        Bench::start("w1", 1 << 20, connections_max)
+    }
+
+    fn start(worker: &str, budget: u64, connections_max: usize) -> Bench {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let store = Arc::new(Mutex::new(Store::new(1 << 20)));
+        let store = Arc::new(Mutex::new(Store::new(budget)));
         let ((telling, told), (notes, noting)) = (crossbeam_channel::bounded(8), crossbeam_channel::bounded(8));
         let (events, sockets): (Events, _) = (Arc::new(Clerk { told: telling, notes: noting }), Sockets::default());
-        let shared =
-            Shared { worker: "w1".into(), store: store.clone(), buffers: BufferPool::new(1 << 20), events, sockets };
+        let buffers = BufferPool::new(budget);
+        let shared = Shared { worker: worker.into(), store: store.clone(), buffers, events, sockets };
         DataPort::start(listener, shared, connections_max).unwrap();
         Bench { store, told, notes, address }
     }
@@ -81,6 +88,23 @@ fn eventually(what: &str, is_so: impl Fn() -> bool) {
     while !is_so() {
         assert!(Instant::now() < deadline, "never happened: {what}");
         thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Whether there is room for [`COPY`], of so many bytes, which are all there are: nobody is writing it, and it is not here.
+fn is_expected(store: &Mutex<Store>, bytes: u64, crc32c: u32) -> bool {
+    let mut store = lock(store);
+    store.check_invariants();
+    match store.admit(Write { copy: COPY, ticket: "t", dtype: DType::UInt8, bytes, crc32c }) {
+        Ok(Admission::Receive(grant)) => {
+            store.abandon(grant);
+            true
+        }
+        Ok(Admission::Held(_)) => panic!("it is stored"),
+        Err(error) => {
+            assert_eq!(error.code, ErrorCode::Busy);
+            false
+        }
     }
 }
 
@@ -153,22 +177,7 @@ fn the_room_of_half_a_payload_is_expected_again_when_its_connection_ends() {
     let half = bench.client();
     std::io::Write::write_all(&mut half.1.get_ref(), &frame[..frame.len() / 2]).unwrap();
 
-    // There is no room for a second buffer, so whoever comes second is told to wait for the first.
-    let is_free = || {
-        let mut store = lock(&bench.store);
-        let admission = store.admit(Write { copy: COPY, ticket: "t", dtype: DType::UInt8, bytes: all, crc32c });
-        match admission {
-            Ok(Admission::Receive(grant)) => {
-                store.abandon(grant);
-                true
-            }
-            Ok(Admission::Held(_)) => panic!("half a payload is stored"),
-            Err(error) => {
-                assert_eq!(error.code, ErrorCode::Busy);
-                false
-            }
-        }
-    };
+    let is_free = || is_expected(&bench.store, all, crc32c);
     eventually("the first writer has the room", || !is_free());
     drop(half);
     eventually("the room is back", is_free);

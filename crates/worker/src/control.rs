@@ -9,7 +9,7 @@ use crate::store::{Room, Store};
 use crossbeam_channel::{Receiver, Sender};
 use log::warn;
 use protocol::level1::{self, LINE_BYTES_MAX, Level, LineReader, Opened};
-use protocol::net::{self, DeadlineStream};
+use protocol::net::{self, DeadlineStream, Stream};
 use protocol::{FrameReader, Incoming, Message, WireError, WorkerId};
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -39,7 +39,7 @@ impl Dialer {
         self.events.send(ended);
     }
 
-    fn connect(&self, link: u64, address: &str) -> io::Result<(net::Receiver, Sender<Outgoing>)> {
+    fn connect(&self, link: u64, address: &str) -> io::Result<(net::Receiver<Stream>, Sender<Outgoing>)> {
         let stream = net::dial(address, Instant::now() + DIAL_TIMEOUT)?;
         // A master that has not answered yet, and an original one, is heard of on this connection alone.
         net::notice_loss(&stream)?;
@@ -56,7 +56,7 @@ impl Dialer {
 
     /// Passes on what the master says; gives the reason why that ended. How it speaks its first line tells. There is
     /// no deadline: a master may have nothing to say for hours, and keepalive tells when it is gone.
-    fn read(&self, link: u64, receiver: net::Receiver, queue: &Sender<Outgoing>) -> String {
+    fn read(&self, link: u64, receiver: net::Receiver<Stream>, queue: &Sender<Outgoing>) -> String {
         match level1::introduction(receiver.into_inner(), None) {
             Ok(Some((Level::Two, stream))) => self.read_messages(link, FrameReader::new(stream), queue),
             Ok(Some((Level::One, stream))) => self.read_lines(link, LineReader::new(stream, LINE_BYTES_MAX)),
@@ -69,7 +69,7 @@ impl Dialer {
     fn read_messages(
         &self,
         link: u64,
-        mut receiver: FrameReader<Opened<DeadlineStream>>,
+        mut receiver: FrameReader<Opened<DeadlineStream<Stream>>>,
         queue: &Sender<Outgoing>,
     ) -> String {
         loop {
@@ -96,7 +96,7 @@ impl Dialer {
     }
 
     /// Level 1. A line that makes no sense is of no master if it is the first, and is left out later.
-    fn read_lines(&self, link: u64, mut reader: LineReader<Opened<DeadlineStream>>) -> String {
+    fn read_lines(&self, link: u64, mut reader: LineReader<Opened<DeadlineStream<Stream>>>) -> String {
         let mut is_first = true;
         loop {
             let mut list = ListRoom { store: &self.store, granted: 0, rooms: Vec::new() };
@@ -150,7 +150,7 @@ fn write(worker: &WorkerId, link: u64, mut writer: Writer, queue: Receiver<Outgo
             }
         };
         if let Err(e) = written {
-            net::hang_up(writer.stream());
+            net::hang_up(&**writer.stream());
             return events.send(Event::LinkClosed { link, why: format!("writing to it failed: {e}") });
         }
     }

@@ -1,10 +1,12 @@
-//! Connections to the data ports of other workers.
+//! Connections to the data ports of other workers: through shared memory to those of this machine, over TCP to all others.
 
 use crate::sockets::{Sockets, Writer};
-use protocol::limits::CONNECT_TIMEOUT;
+use log::debug;
+use protocol::frame::is_timeout;
+use protocol::limits::{CONNECT_TIMEOUT, SHARED_MEMORY_TIMEOUT};
 use protocol::message::client::Endpoint;
 use protocol::message::{Hello, Role};
-use protocol::net::{self, Receiver};
+use protocol::net::{self, Receiver, Stream};
 use protocol::{Body, ErrorCode, FrameError, Incoming, Message, Payload, WireError, WorkerId};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -48,7 +50,7 @@ fn lost(to: &Endpoint, why: impl std::fmt::Display) -> PeerError {
 /// One connection, and what is under way on it.
 pub(crate) struct Peer {
     to: Endpoint,
-    receiver: Receiver,
+    receiver: Receiver<Stream>,
     writer: Writer,
     /// Whether the answer to HELLO has been read.
     greeted: bool,
@@ -85,19 +87,41 @@ impl Peer {
     }
 
     fn check_hello(&mut self, deadline: Instant) -> Result<(), PeerError> {
-        let answer = self.read(deadline)?;
+        let answer = self.receiver.read(Some(deadline));
+        self.take_hello(answer).map(|_| ())
+    }
+
+    /// The name under which the other worker can be reached through shared memory, if it has answered HELLO and said one within
+    /// a moment.
+    fn shared_memory(&mut self) -> Result<Option<String>, PeerError> {
+        match self.receiver.read(Some(Instant::now() + SHARED_MEMORY_TIMEOUT)) {
+            Err(FrameError::Io(e)) if is_timeout(&e) => Ok(None),
+            answer => Ok(self.take_hello(answer)?.shared_memory),
+        }
+    }
+
+    fn take_hello(&mut self, answer: Result<Option<Incoming>, FrameError>) -> Result<Hello, PeerError> {
+        let answer = self.message(answer)?;
         self.greeted = true;
         match answer.body {
-            Body::Hello(Hello { worker: Some(worker), .. }) if worker == self.to.worker => Ok(()),
-            // A port is given to another program when its owner has ended.
-            Body::Hello(Hello { worker: Some(other), .. }) => Err(lost(&self.to, format!("worker {other} answered"))),
+            Body::Hello(hello) => match &hello.worker {
+                Some(worker) if *worker == self.to.worker => Ok(hello),
+                // A port is given to another program when its owner has ended.
+                Some(other) => Err(lost(&self.to, format!("worker {other} answered"))),
+                None => Err(lost(&self.to, "it answered HELLO with HELLO of no worker")),
+            },
             Body::Error(error) => Err(lost(&self.to, error)),
             other => Err(lost(&self.to, format!("it answered HELLO with {}", other.kind()))),
         }
     }
 
     fn read(&mut self, deadline: Instant) -> Result<Message, PeerError> {
-        match self.receiver.read(Some(deadline)) {
+        let answer = self.receiver.read(Some(deadline));
+        self.message(answer)
+    }
+
+    fn message(&self, answer: Result<Option<Incoming>, FrameError>) -> Result<Message, PeerError> {
+        match answer {
             Ok(Some(Incoming::Message(message))) => Ok(message),
             Ok(Some(Incoming::Refused { error, .. })) => Err(lost(&self.to, error)),
             Ok(None) => Err(lost(&self.to, "the connection has ended")),
@@ -115,6 +139,8 @@ impl Peer {
 pub(crate) struct Peers {
     me: WorkerId,
     sockets: Sockets,
+    /// Whether to use shared memory where that is possible.
+    shared_memory: bool,
     open: HashMap<String, Peer>,
     /// Addresses that could not be connected to: until when they are left alone, and why.
     down: HashMap<String, (Instant, String)>,
@@ -122,9 +148,9 @@ pub(crate) struct Peers {
 }
 
 impl Peers {
-    /// None yet.
-    pub(crate) fn new(me: WorkerId, sockets: Sockets) -> Peers {
-        Peers { me, sockets, open: HashMap::new(), down: HashMap::new(), generations: 0 }
+    /// None yet. With `shared_memory`, those of this machine will go through it.
+    pub(crate) fn new(me: WorkerId, sockets: Sockets, shared_memory: bool) -> Peers {
+        Peers { me, sockets, shared_memory, open: HashMap::new(), down: HashMap::new(), generations: 0 }
     }
 
     /// The connection to a worker, if it is still that one.
@@ -158,13 +184,28 @@ impl Peers {
         if let Some((_, why)) = self.down.get(&to.address) {
             return Err(lost(to, format!("{why}, a moment ago")));
         }
-        let connected = net::dial(&to.address, now + CONNECT_TIMEOUT)
-            .and_then(|stream| self.sockets.open(stream, self.me.as_str(), to.worker.as_str()));
-        let (receiver, mut writer) = connected.map_err(|e| {
+        let stream = net::dial(&to.address, now + CONNECT_TIMEOUT).map_err(|e| {
             let why = format!("cannot connect: {e}");
             self.down.insert(to.address.clone(), (now + DOWN_FOR, why.clone()));
             lost(to, why)
         })?;
+        let mut peer = self.introduce(to, stream.into())?;
+        if self.shared_memory
+            && let Some(name) = peer.shared_memory()?
+        {
+            let here = Stream::connect_here(&name, Instant::now() + SHARED_MEMORY_TIMEOUT);
+            match here.map_err(|e| lost(to, e)).and_then(|stream| self.introduce(to, stream)) {
+                Ok(here) => return Ok(here),
+                Err(error) => debug!("staying with TCP: {}", error.into_error()),
+            }
+        }
+        Ok(peer)
+    }
+
+    /// Sends HELLO; the answer is read before the first reply.
+    fn introduce(&mut self, to: &Endpoint, stream: Stream) -> Result<Peer, PeerError> {
+        let opened = self.sockets.open(stream, self.me.as_str(), to.worker.as_str());
+        let (receiver, mut writer) = opened.map_err(|e| lost(to, e))?;
         let hello = Hello { worker: Some(self.me.clone()), ..Hello::new(Role::Worker) };
         writer.write(&Message::new(hello), &[]).map_err(|e| lost(to, e))?;
         self.generations += 1;

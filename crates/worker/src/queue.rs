@@ -3,8 +3,9 @@
 use crate::agent::Event;
 use crate::original::Reply;
 use crossbeam_channel::Sender;
-use protocol::{Message, net};
-use std::net::{SocketAddr, TcpStream};
+use protocol::Message;
+use protocol::net::{self, Stream};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -66,17 +67,17 @@ pub(crate) enum Outgoing {
 /// The writing end of a connection to the master. Dropping it hangs up.
 pub(crate) struct Line {
     pub(crate) queue: Sender<Outgoing>,
-    stream: Arc<TcpStream>,
+    stream: Arc<Stream>,
 }
 
 impl Line {
-    pub(crate) fn new(queue: Sender<Outgoing>, stream: Arc<TcpStream>) -> Line {
+    pub(crate) fn new(queue: Sender<Outgoing>, stream: Arc<Stream>) -> Line {
         Line { queue, stream }
     }
 }
 
 impl Drop for Line {
     fn drop(&mut self) {
-        net::hang_up(&self.stream);
+        net::hang_up(&*self.stream);
     }
 }

@@ -233,7 +233,7 @@ impl Companion {
             let reply = under_way.pop_front().expect("there is at least one");
             if let Err(e) = self.complete(reply) {
                 debug!("a reply could not be written: {e}");
-                net::hang_up(self.writer.stream());
+                net::hang_up(&**self.writer.stream());
                 return self.writer; // the reader notices at its next reply
             }
         }

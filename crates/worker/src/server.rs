@@ -3,7 +3,7 @@
 //! | thread | waits for | sends to |
 //! |---|---|---|
 //! | driver | `inputs`, the agent's next deadline | never waits: `try_send`, or a pool bounded by slots |
-//! | accept | connections | starts a thread for each |
+//! | accept, accept-shared | connections | starts a thread for each |
 //! | data, one per connection | requests | `inputs` and its answer, its own socket, its companion |
 //! | forward, at most one per connection | its queue, other workers | its own socket |
 //! | fetch, two | `fetches`, other workers | `inputs` |
@@ -68,6 +68,8 @@ pub struct Config {
     pub kernels: String,
     /// What it tells the master about itself beyond that, by name.
     pub features: Vec<String>,
+    /// Whether programs of the same machine may connect through shared memory.
+    pub shared_memory: bool,
 }
 
 impl Config {
@@ -84,6 +86,7 @@ impl Config {
             join_new: false,
             kernels: array::KERNELS_ID.to_string(),
             features: Vec::new(),
+            shared_memory: true,
         }
     }
 }
@@ -154,8 +157,8 @@ impl Server {
         // Fetches for the fetchers. Never full: the agent hands out as many as fit.
         let (fetches, jobs) = crossbeam_channel::bounded(FETCH_SLOTS);
         let fetchers = (0..FETCHERS).map(|n| {
-            let (jobs, peers, events) = (jobs.clone(), Peers::new(worker.clone(), sockets.clone()), events.clone());
-            let buffers = buffers.clone();
+            let peers = Peers::new(worker.clone(), sockets.clone(), config.shared_memory);
+            let (jobs, events, buffers) = (jobs.clone(), events.clone(), buffers.clone());
             thread::Builder::new().name(format!("fetch-{n}")).spawn(move || fetcher::run(jobs, peers, &buffers, events))
         });
         let fetchers = fetchers.collect::<io::Result<Vec<_>>>()?;
@@ -176,8 +179,9 @@ impl Server {
             buffers,
             events: events.clone(),
             sockets: sockets.clone(),
+            shared_memory: None,
         };
-        let data_port = DataPort::start(listener, shared, CONNECTIONS_MAX)?;
+        let data_port = DataPort::start(listener, shared, CONNECTIONS_MAX, config.shared_memory)?;
         let agent = Agent::new(settings(&config, address, executor.slots()));
         let (lines, to_driver) = (HashMap::new(), events.clone());
         let driver = Driver {

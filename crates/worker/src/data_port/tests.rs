@@ -6,6 +6,8 @@ use crate::queue::Input;
 use array::DType;
 use protocol::message::data::Segment as SegmentData;
 use protocol::{CopyRecord, VersionId, net};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::thread;
 
 const COPY: CopyId = CopyId(VersionId(1), 0);
 
@@ -26,9 +28,9 @@ impl Bench {
         let store = Arc::new(Mutex::new(Store::new(1 << 20)));
         let (queue, inputs) = crossbeam_channel::bounded(8);
         let (events, sockets) = (Events::new(queue), Sockets::default());
-        let shared =
-            Shared { worker: "w1".into(), store: store.clone(), buffers: BufferPool::new(1 << 20), events, sockets };
-        DataPort::start(listener, shared, connections_max).unwrap();
+        let (buffers, shared_memory) = (BufferPool::new(1 << 20), None);
+        let shared = Shared { worker: "w1".into(), store: store.clone(), buffers, events, sockets, shared_memory };
+        DataPort::start(listener, shared, connections_max, false).unwrap();
         Bench { store, inputs, address }
     }
 

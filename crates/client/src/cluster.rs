@@ -2,7 +2,7 @@
 
 use crate::cancel::Cancel;
 use crate::connection::Control;
-use crate::data::Pool;
+use crate::data::{Carried, DataPath, Pool};
 use crate::download::{self, Layout};
 use crate::error::Error;
 use crate::transfer::{Destination, Link, Progress, run_download, run_upload};
@@ -55,6 +55,7 @@ pub struct Builder {
     pub(crate) masters: Vec<String>,
     pub(crate) timeout: Duration,
     pub(crate) connect_timeout: Duration,
+    pub(crate) path: DataPath,
 }
 
 impl Builder {
@@ -77,6 +78,12 @@ impl Builder {
         self
     }
 
+    /// Which way the bytes of arrays take; [`DataPath::Auto`] if not set.
+    pub fn path(mut self, path: DataPath) -> Builder {
+        self.path = path;
+        self
+    }
+
     /// Connects, and asks the cluster how it is.
     ///
     /// # Errors
@@ -94,7 +101,7 @@ impl Builder {
         let doing = format!("connecting to {}", self.masters.join(", "));
         let control = Control::start(self.masters.clone(), uuid::Uuid::now_v7())
             .map_err(|e| Error::Io { doing: doing.clone(), source: Arc::new(e) })?;
-        let inner = Arc::new(Inner { control, pool: Pool::default() });
+        let inner = Arc::new(Inner { control, pool: Pool::new(self.path) });
         let timeout = self.connect_timeout.min(self.timeout);
         let cluster = Cluster { inner, timeout, cancel: cancel.clone() };
         cluster.call(&doing, Status {})?;
@@ -135,7 +142,8 @@ impl Cluster {
 
     /// Connects with other deadlines.
     pub fn builder() -> Builder {
-        Builder { masters: Vec::new(), timeout: REQUEST_TIMEOUT_DEFAULT, connect_timeout: CONNECT_TIMEOUT }
+        let (timeout, connect_timeout) = (REQUEST_TIMEOUT_DEFAULT, CONNECT_TIMEOUT);
+        Builder { masters: Vec::new(), timeout, connect_timeout, path: DataPath::default() }
     }
 
     /// The same cluster and connections, with another deadline for each call.
@@ -151,6 +159,11 @@ impl Cluster {
     /// The name under which the master remembers this client's requests, for logs.
     pub fn session(&self) -> protocol::SessionId {
         self.inner.control.session()
+    }
+
+    /// Segments that this client has written and read so far, by the way their bytes took.
+    pub fn carried(&self) -> Carried {
+        self.inner.pool.carried()
     }
 
     // ---- storing ----

@@ -1,14 +1,18 @@
 //! Connections to the data ports of workers, and the pool they rest in between calls.
+//!
+//! Each begins as TCP. A worker of this machine says in its HELLO where it can be reached through shared memory; then another
+//! connection goes that way and takes the place of the first. What fails on that way leaves the first where it is.
 
 use crate::connection::plain;
 use protocol::frame::{FrameError, ReadDeadline};
-use protocol::limits::CONNECT_TIMEOUT;
+use protocol::limits::{CONNECT_TIMEOUT, SHARED_MEMORY_TIMEOUT};
 use protocol::message::client::Endpoint;
 use protocol::message::{Hello, Role};
+use protocol::net::{Stream, Transport};
 use protocol::{Body, FrameReader, FrameWriter, Incoming, Message, net};
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -24,6 +28,25 @@ const IDLE_TIME_MAX: Duration = Duration::from_secs(30);
 /// How far a socket's time-out may be off from what is left before it is set again, to save system calls.
 const TIMEOUT_SLACK: Duration = Duration::from_millis(50);
 
+/// Which way the bytes of arrays take between this program and the workers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DataPath {
+    /// Through shared memory to workers of this machine that offer it, over TCP to all others.
+    #[default]
+    Auto,
+    /// Over TCP, always.
+    Tcp,
+}
+
+/// Segments that have been written or read, by the way their bytes took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Carried {
+    /// Over TCP.
+    pub tcp: u64,
+    /// Through shared memory.
+    pub shared_memory: u64,
+}
+
 /// Until when transfers on a connection may take, and how long its peer may be silent.
 #[derive(Clone, Copy, Debug)]
 struct Patience {
@@ -34,7 +57,7 @@ struct Patience {
 /// A socket whose reads and writes end with the call's deadline, or when the peer is silent for too long.
 #[derive(Debug)]
 struct Line {
-    stream: TcpStream,
+    stream: Stream,
     patience: Mutex<Patience>,
 }
 
@@ -80,7 +103,7 @@ impl Read for Half {
         if let Some(timeout) = self.retime()? {
             self.line.stream.set_read_timeout(Some(timeout))?;
         }
-        (&self.line.stream).read(buf)
+        self.line.stream.receive(buf)
     }
 }
 
@@ -126,29 +149,45 @@ impl HangUp {
 
 impl DataConnection {
     /// Dials a worker and exchanges HELLO; the error is for people.
-    pub(crate) fn open(worker: &Endpoint, deadline: Instant, silence: Duration) -> Result<DataConnection, String> {
-        let explain = |e: &io::Error| format!("{}: {}", worker.address, plain(e));
+    pub(crate) fn open(
+        worker: &Endpoint,
+        deadline: Instant,
+        silence: Duration,
+        path: DataPath,
+    ) -> Result<DataConnection, String> {
+        let explain = |why: String| format!("{}: {why}", worker.address);
+        let patience = Patience { deadline, silence };
         let dial_by = deadline.min(Instant::now() + silence.min(CONNECT_TIMEOUT));
-        let stream = net::dial(&worker.address, dial_by).map_err(|e| explain(&e))?;
-        stream.set_nodelay(true).map_err(|e| explain(&e))?;
-        let line = Arc::new(Line { stream, patience: Mutex::new(Patience { deadline, silence }) });
+        let stream = net::dial(&worker.address, dial_by).map_err(|e| explain(plain(&e)))?;
+        stream.set_nodelay(true).map_err(|e| explain(plain(&e)))?;
+        let (over_tcp, hello) = DataConnection::introduce(stream.into(), worker, patience).map_err(explain)?;
+        let Some(name) = hello.shared_memory.filter(|_| path == DataPath::Auto) else {
+            return Ok(over_tcp);
+        };
+        let here = Stream::connect_here(&name, deadline.min(Instant::now() + SHARED_MEMORY_TIMEOUT));
+        match here.map_err(|e| plain(&e)).and_then(|stream| DataConnection::introduce(stream, worker, patience)) {
+            Ok((here, _)) => Ok(here),
+            Err(why) => {
+                log::debug!("worker '{}': no shared memory, staying with TCP: {why}", worker.worker);
+                Ok(over_tcp)
+            }
+        }
+    }
+
+    /// Exchanges HELLO. The answer is awaited before any bytes go out: another worker may have got the port.
+    fn introduce(stream: Stream, worker: &Endpoint, patience: Patience) -> Result<(DataConnection, Hello), String> {
+        let line = Arc::new(Line { stream, patience: Mutex::new(patience) });
         let mut connection = DataConnection {
             reader: FrameReader::new(Half::new(&line)),
             writer: FrameWriter::new(Half::new(&line), "client", worker.worker.as_str()),
             line,
             next_id: 1,
         };
-        connection.introduce(worker).map_err(|why| format!("{}: {why}", worker.address))?;
-        Ok(connection)
-    }
-
-    /// Exchanges HELLO. The answer is awaited before any bytes go out: another worker may have got the port.
-    fn introduce(&mut self, worker: &Endpoint) -> Result<(), String> {
-        self.writer.write(&Message::new(Hello::new(Role::Client))).map_err(|e| plain(&e))?;
-        match self.read().map_err(|e| e.to_string())?.body {
-            Body::Hello(hello) => match hello.worker {
-                Some(found) if found != worker.worker => Err(format!("worker '{found}' answers there now")),
-                _ => Ok(()),
+        connection.writer.write(&Message::new(Hello::new(Role::Client))).map_err(|e| plain(&e))?;
+        match connection.read().map_err(|e| e.to_string())?.body {
+            Body::Hello(hello) => match &hello.worker {
+                Some(found) if *found != worker.worker => Err(format!("worker '{found}' answers there now")),
+                _ => Ok((connection, hello)),
             },
             Body::Error(error) => Err(error.to_string()),
             other => Err(format!("it answered HELLO with {}", other.kind())),
@@ -180,12 +219,14 @@ impl DataConnection {
         HangUp(self.line.clone())
     }
 
+    /// Whether its bytes go through shared memory.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.line.stream.is_shared()
+    }
+
     /// Whether the worker has closed it meanwhile, or says something unasked.
     fn is_stale(&self) -> bool {
-        let stream = &self.line.stream;
-        let peeked = stream.set_nonblocking(true).and_then(|()| stream.peek(&mut [0]));
-        let quiet = matches!(&peeked, Err(e) if e.kind() == io::ErrorKind::WouldBlock);
-        !quiet || stream.set_nonblocking(false).is_err()
+        !self.line.stream.is_quiet()
     }
 }
 
@@ -195,10 +236,37 @@ type Idle = (Instant, DataConnection);
 /// Idle connections to data ports, by worker and address.
 #[derive(Default)]
 pub(crate) struct Pool {
+    path: DataPath,
     idle: Mutex<HashMap<(String, String), Vec<Idle>>>,
+    over_tcp: AtomicU64,
+    through_shared_memory: AtomicU64,
 }
 
 impl Pool {
+    /// None yet; those to come shall go this way.
+    pub(crate) fn new(path: DataPath) -> Pool {
+        Pool { path, ..Pool::default() }
+    }
+
+    /// Which way connections shall go.
+    pub(crate) fn path(&self) -> DataPath {
+        self.path
+    }
+
+    /// Counts a segment that was moved.
+    pub(crate) fn count(&self, connection: &DataConnection) {
+        let counter = if connection.is_shared() { &self.through_shared_memory } else { &self.over_tcp };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// All that were counted.
+    pub(crate) fn carried(&self) -> Carried {
+        Carried {
+            tcp: self.over_tcp.load(Ordering::Relaxed),
+            shared_memory: self.through_shared_memory.load(Ordering::Relaxed),
+        }
+    }
+
     /// A connection to this worker that is still good, if there is one.
     pub(crate) fn take(&self, worker: &Endpoint) -> Option<DataConnection> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);

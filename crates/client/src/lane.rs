@@ -139,7 +139,8 @@ impl<J: Job> Lane<'_, J> {
         }
         let connection = match self.pool.take(&self.worker) {
             Some(connection) => connection,
-            None => DataConnection::open(&self.worker, self.deadline, patience).map_err(Failure::Unreachable)?,
+            None => DataConnection::open(&self.worker, self.deadline, patience, self.pool.path())
+                .map_err(Failure::Unreachable)?,
         };
         self.interrupt.watch(&connection);
         Ok(connection)
@@ -161,6 +162,9 @@ impl<J: Job> Lane<'_, J> {
             Body::Error(error) => Err(Failure::Refused(error)),
             _ => job.receive(reply, open),
         };
+        if result.is_ok() {
+            self.pool.count(open);
+        }
         // After anything but a plain refusal the border between frames is in doubt.
         let broken = result.as_ref().err().filter(|failure| !matches!(failure, Failure::Refused(_))).cloned();
         self.report(job, result);

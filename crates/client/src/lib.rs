@@ -38,6 +38,7 @@ pub mod upload;
 
 pub use cancel::Cancel;
 pub use cluster::{ApplyOptions, Builder, Cluster};
+pub use data::{Carried, DataPath};
 pub use download::Layout;
 pub use error::Error;
 pub use original::Original;

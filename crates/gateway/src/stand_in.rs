@@ -165,6 +165,8 @@ fn config(settings: &Settings, pool: &Pool, original: &Original) -> Config {
         // No two originals give the same bits: each has kernels of its own.
         kernels: format!("level-1 {worker}"),
         features: vec![FEATURE_LEVEL_1.to_string()],
+        // An original is slower than any way to its stand-in, and the memory here is the master's.
+        shared_memory: false,
         ..Config::new(worker, settings.master.to_string())
     }
 }

@@ -8,7 +8,8 @@
 //! - [`level1`]: the same for the original protocol, whose lines carry the values themselves.
 //! - [`error`]: what a refusal says, with a stable code and whether to try again.
 //! - [`id`]: the numbers and names things go by. [`name`]: which names arrays and workers may have.
-//! - [`net`]: opening and accepting TCP connections the way all three programs need them. [`outbox`]: writing to them without waiting.
+//! - [`net`]: opening and accepting connections the way all three programs need them. [`outbox`]: writing to them without
+//!   waiting. On Linux, `shared`: connections between programs of one machine, which take the place of TCP.
 //!
 //! What is deliberately absent: roles. Nothing here knows what a master does with a message.
 
@@ -22,6 +23,8 @@ pub mod message;
 pub mod name;
 pub mod net;
 pub mod outbox;
+#[cfg(target_os = "linux")]
+pub mod shared;
 pub mod size;
 
 pub use error::{ErrorCode, WireError};

@@ -51,6 +51,10 @@ pub const SESSION_IDLE_MAX: Duration = Duration::from_secs(3600);
 /// Connecting: on a working network a handshake takes one round trip; Linux alone would try for two minutes.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// Replacing a TCP connection by one through shared memory: on one machine an answer takes microseconds, and whoever is too
+/// busy for it is reached over TCP as well.
+pub const SHARED_MEMORY_TIMEOUT: Duration = Duration::from_millis(200);
+
 /// The first message of a connection: people type.
 pub const FIRST_MESSAGE_TIMEOUT: Duration = Duration::from_secs(60);
 

@@ -1,14 +1,17 @@
-//! TCP connections the way all three programs need them: no Nagle, keepalive, and a deadline on every wait.
+//! Connections the way all three programs need them: no Nagle, keepalive, and a deadline on every wait. All are TCP, but those
+//! to data ports can be replaced by one through shared memory ([`Stream`]).
 
 use crate::frame::{FrameReader, FrameWriter, ReadDeadline, is_timeout};
 use crate::limits::{CONNECT_TIMEOUT, CONNECTIONS_MAX, WRITE_TIMEOUT};
+#[cfg(target_os = "linux")]
+use crate::shared::{self, SharedStream};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
-use std::io::{self, Read};
+use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
 /// The reading half of a connection.
-pub type Receiver = FrameReader<DeadlineStream>;
+pub type Receiver<S = TcpStream> = FrameReader<DeadlineStream<S>>;
 
 /// The writing half of a connection.
 pub type Sender = FrameWriter<TcpStream>;
@@ -24,23 +27,204 @@ const KEEPALIVE_RETRIES: u32 = 3;
 /// After an answer that ends a connection: how long the peer may take to read it.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// A [`TcpStream`] whose reads end at a deadline, however slowly the bytes drip.
+/// What connections of all kinds can do.
+pub trait Transport {
+    /// Reads what is there, or waits for it.
+    ///
+    /// # Errors
+    /// Those of the connection; [`is_timeout`] when the time-out is over.
+    fn receive(&self, into: &mut [u8]) -> io::Result<usize>;
+
+    /// How long a read may wait; `None` for ever.
+    ///
+    /// # Errors
+    /// Those of the connection.
+    fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()>;
+
+    /// Says to the peer that nothing more comes. A connection that is gone already is fine.
+    fn end_writing(&self);
+
+    /// Ends both directions, so that every thread blocked on it wakes up. A connection that is gone already is fine.
+    fn hang_up(&self);
+}
+
+impl Transport for TcpStream {
+    fn receive(&self, into: &mut [u8]) -> io::Result<usize> {
+        (&*self).read(into)
+    }
+
+    fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.set_read_timeout(timeout)
+    }
+
+    fn end_writing(&self) {
+        let _ = self.shutdown(Shutdown::Write);
+    }
+
+    fn hang_up(&self) {
+        let _ = self.shutdown(Shutdown::Both);
+    }
+}
+
+/// A connection to or of a data port: TCP, or memory that both ends have.
 #[derive(Debug)]
-pub struct DeadlineStream {
-    stream: TcpStream,
+pub enum Stream {
+    /// Over the network, or this machine's loopback.
+    Tcp(TcpStream),
+    /// Between two programs of this machine.
+    #[cfg(target_os = "linux")]
+    Shared(SharedStream),
+}
+
+impl From<TcpStream> for Stream {
+    fn from(stream: TcpStream) -> Stream {
+        Stream::Tcp(stream)
+    }
+}
+
+impl Stream {
+    /// Connects through shared memory to the worker that has said this name in its HELLO, if it is on this machine.
+    ///
+    /// # Errors
+    /// When it is not, takes no more such connections, or does not do its part until the deadline.
+    pub fn connect_here(name: &str, deadline: Instant) -> io::Result<Stream> {
+        #[cfg(target_os = "linux")]
+        return shared::connect(name, deadline).map(Stream::Shared);
+        #[cfg(not(target_os = "linux"))]
+        return Err(io::Error::new(io::ErrorKind::Unsupported, format!("{name} by {deadline:?}: not on this system")));
+    }
+
+    /// Sets up a connection, opened or accepted.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    pub fn prepare(self) -> io::Result<DeadlineStream<Stream>> {
+        match &self {
+            Stream::Tcp(stream) => set_options(stream)?,
+            #[cfg(target_os = "linux")]
+            Stream::Shared(_) => {} // no network below that could be silent
+        }
+        Ok(DeadlineStream { stream: self, deadline: None, timeout: None })
+    }
+
+    /// The same connection once more.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    pub fn try_clone(&self) -> io::Result<Stream> {
+        Ok(match self {
+            Stream::Tcp(stream) => Stream::Tcp(stream.try_clone()?),
+            #[cfg(target_os = "linux")]
+            Stream::Shared(stream) => Stream::Shared(stream.clone()),
+        })
+    }
+
+    /// Whether the bytes go through shared memory.
+    pub fn is_shared(&self) -> bool {
+        !matches!(self, Stream::Tcp(_))
+    }
+
+    /// How long a write may wait; `None` for ever.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    pub fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        match self {
+            Stream::Tcp(stream) => stream.set_write_timeout(timeout),
+            #[cfg(target_os = "linux")]
+            Stream::Shared(stream) => {
+                stream.set_write_timeout(timeout);
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether the peer has said nothing, not even that it ends.
+    pub fn is_quiet(&self) -> bool {
+        match self {
+            Stream::Tcp(stream) => {
+                let peeked = stream.set_nonblocking(true).and_then(|()| stream.peek(&mut [0]));
+                let quiet = matches!(&peeked, Err(e) if e.kind() == io::ErrorKind::WouldBlock);
+                quiet && stream.set_nonblocking(false).is_ok()
+            }
+            #[cfg(target_os = "linux")]
+            Stream::Shared(stream) => stream.is_quiet(),
+        }
+    }
+}
+
+impl Transport for Stream {
+    fn receive(&self, into: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Stream::Tcp(stream) => stream.receive(into),
+            #[cfg(target_os = "linux")]
+            Stream::Shared(stream) => (&*stream).read(into),
+        }
+    }
+
+    fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        match self {
+            Stream::Tcp(stream) => stream.set_read_timeout(timeout),
+            #[cfg(target_os = "linux")]
+            Stream::Shared(stream) => {
+                stream.set_read_timeout(timeout);
+                Ok(())
+            }
+        }
+    }
+
+    fn end_writing(&self) {
+        match self {
+            Stream::Tcp(stream) => stream.end_writing(),
+            #[cfg(target_os = "linux")]
+            Stream::Shared(stream) => stream.end_writing(),
+        }
+    }
+
+    fn hang_up(&self) {
+        match self {
+            Stream::Tcp(stream) => stream.hang_up(),
+            #[cfg(target_os = "linux")]
+            Stream::Shared(stream) => stream.hang_up(),
+        }
+    }
+}
+
+impl Write for &Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_vectored(&[IoSlice::new(bytes)])
+    }
+
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Stream::Tcp(stream) => (&*stream).write_vectored(slices),
+            #[cfg(target_os = "linux")]
+            Stream::Shared(stream) => (&*stream).write_vectored(slices),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A connection whose reads end at a deadline, however slowly the bytes drip.
+#[derive(Debug)]
+pub struct DeadlineStream<S = TcpStream> {
+    stream: S,
     deadline: Option<Instant>,
-    /// What the socket's own time-out is set to.
+    /// What the connection's own time-out is set to.
     timeout: Option<Duration>,
 }
 
-impl DeadlineStream {
-    /// The socket.
-    pub fn stream(&self) -> &TcpStream {
+impl<S: Transport> DeadlineStream<S> {
+    /// The connection.
+    pub fn stream(&self) -> &S {
         &self.stream
     }
 
-    /// Sets the socket's time-out to at least half of the time that is left, unless it is so already: whoever has only little time
-    /// again and again costs no system call each time.
+    /// Sets the connection's time-out to at least half of the time that is left, unless it is so already: whoever has only little
+    /// time again and again costs no system call each time.
     fn arm(&mut self) -> io::Result<()> {
         let timeout = match self.deadline {
             None => None,
@@ -63,11 +247,11 @@ fn power_of_two_below(time: Duration) -> Duration {
     Duration::from_micros(1 << us.ilog2())
 }
 
-impl Read for DeadlineStream {
+impl<S: Transport> Read for DeadlineStream<S> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         loop {
             self.arm()?;
-            match self.stream.read(buf) {
+            match self.stream.receive(buf) {
                 Err(e) if is_timeout(&e) => {} // arm() tells whether that was the deadline
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 result => return result,
@@ -76,7 +260,7 @@ impl Read for DeadlineStream {
     }
 }
 
-impl ReadDeadline for DeadlineStream {
+impl<S: Transport> ReadDeadline for DeadlineStream<S> {
     fn set_read_deadline(&mut self, deadline: Option<Instant>) {
         self.deadline = deadline;
     }
@@ -91,12 +275,16 @@ pub fn split(stream: TcpStream, from: &str, to: &str) -> io::Result<(Receiver, S
 
 /// Sets up a connection, opened or accepted.
 pub fn prepare(stream: TcpStream) -> io::Result<DeadlineStream> {
+    set_options(&stream)?;
+    Ok(DeadlineStream { stream, deadline: None, timeout: None })
+}
+
+fn set_options(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     stream.set_write_timeout(Some(WRITE_TIMEOUT))?;
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_IDLE);
     let keepalive = keepalive.with_interval(KEEPALIVE_INTERVAL).with_retries(KEEPALIVE_RETRIES);
-    SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
-    Ok(DeadlineStream { stream, deadline: None, timeout: None })
+    SockRef::from(stream).set_tcp_keepalive(&keepalive)
 }
 
 /// Listens at an address. As many connections may wait to be accepted as are served at all: with the 128 of the standard
@@ -150,22 +338,22 @@ pub fn notice_loss(stream: &TcpStream) -> io::Result<()> {
 
 /// Ends both directions of a connection, so that every thread blocked on it wakes up. A connection that is gone
 /// already is fine.
-pub fn hang_up(stream: &TcpStream) {
-    let _ = stream.shutdown(Shutdown::Both);
+pub fn hang_up(stream: &impl Transport) {
+    stream.hang_up();
 }
 
 /// Ends a connection so that the peer can read the last answer: closing while its bytes are unread would reset it, and take
 /// the answer away. What it still sends within a second is read and forgotten.
-pub fn linger(mut stream: &TcpStream) {
+pub fn linger(stream: &impl Transport) {
     let deadline = Instant::now() + LINGER;
     let mut forgotten = [0; 16 * 1024];
-    let _ = stream.shutdown(Shutdown::Write);
+    stream.end_writing();
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() || stream.set_read_timeout(Some(left)).is_err() {
             return;
         }
-        match stream.read(&mut forgotten) {
+        match stream.receive(&mut forgotten) {
             Ok(0) | Err(_) => return,
             Ok(_) => {}
         }

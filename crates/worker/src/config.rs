@@ -75,6 +75,10 @@ struct Args {
     #[arg(long)]
     insecure: bool,
 
+    /// Use TCP also between programs of this machine, which otherwise share memory for the bytes of arrays
+    #[arg(long)]
+    no_shared_memory: bool,
+
     /// The original system's form: id, host and port of the master
     #[arg(hide = true, value_names = ["ID", "HOST", "PORT"], num_args = 3, conflicts_with = "id")]
     original: Vec<String>,
@@ -122,6 +126,7 @@ impl Args {
             join_new: self.join_new,
             kernels: array::KERNELS_ID.to_string(),
             features: Vec::new(),
+            shared_memory: !self.no_shared_memory,
         })
     }
 }
@@ -182,7 +187,7 @@ mod tests {
     fn flags_and_the_original_form_are_read() {
         let full = config(
             "--id w1 --master a:1,b:2 --threads 3 --memory 1.5G --listen 127.0.0.1:7000 --advertise h:0 \
-             --zone z --join-new",
+             --zone z --join-new --no-shared-memory",
         )
         .unwrap();
         assert_eq!(full.worker.as_str(), "w1");
@@ -193,6 +198,7 @@ mod tests {
         let original = config("w1 10.0.0.1 5000").unwrap();
         assert_eq!((original.worker.as_str(), original.masters), ("w1", vec!["10.0.0.1:5000".to_string()]));
         assert!(original.threads >= 1 && original.memory_bytes > 0);
+        assert!(original.shared_memory && !full.shared_memory);
     }
 
     #[test]

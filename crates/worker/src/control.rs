@@ -10,7 +10,7 @@ use crate::store::{Room, Store};
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 use log::warn;
 use protocol::level1::{self, LINE_BYTES_MAX, Level, LineReader, Opened};
-use protocol::net::{self, DeadlineStream};
+use protocol::net::{self, DeadlineStream, Stream};
 use protocol::outbox::Outbox;
 use protocol::{FrameReader, FrameWriter, Incoming, Message, WireError, WorkerId};
 use std::io;
@@ -28,17 +28,17 @@ pub(crate) struct Line {
     pub(crate) messages: FrameWriter<Outbox>,
     worker: WorkerId,
     link: u64,
-    stream: Arc<TcpStream>,
+    stream: Arc<Stream>,
     /// For lines of level 1, until there is a thread that writes them: making and writing one takes longer than a step may.
     writer: Option<Writer>,
     replies: Option<Sender<(Reply, bool)>>,
 }
 
 impl Line {
-    fn new(worker: WorkerId, link: u64, writer: Writer) -> io::Result<Line> {
-        let outbox = Outbox::new(writer.stream().try_clone()?, "control-writer");
+    fn new(worker: WorkerId, link: u64, stream: TcpStream, writer: Writer) -> Line {
+        let outbox = Outbox::new(stream, "control-writer");
         let messages = FrameWriter::new(outbox, worker.as_str(), "master");
-        Ok(Line { messages, worker, link, stream: writer.stream().clone(), writer: Some(writer), replies: None })
+        Line { messages, worker, link, stream: writer.stream().clone(), writer: Some(writer), replies: None }
     }
 
     /// Has a reply to an original master written; `driver` is told when it is.
@@ -59,7 +59,7 @@ impl Line {
 
 impl Drop for Line {
     fn drop(&mut self) {
-        net::hang_up(&self.stream);
+        net::hang_up(&*self.stream);
     }
 }
 
@@ -82,19 +82,20 @@ impl Dialer {
         self.driver.tell(ended);
     }
 
-    fn connect(&self, link: u64, address: &str) -> io::Result<net::Receiver> {
+    fn connect(&self, link: u64, address: &str) -> io::Result<net::Receiver<Stream>> {
         let stream = net::dial(address, Instant::now() + DIAL_TIMEOUT)?;
         // A master that has not answered yet, and an original one, is heard of on this connection alone.
         net::notice_loss(&stream)?;
         let local = stream.local_addr().ok();
+        let for_line = stream.try_clone()?;
         let (receiver, writer) = self.sockets.open(stream, self.worker.as_str(), "master")?;
-        self.driver.open(link, local, Line::new(self.worker.clone(), link, writer)?);
+        self.driver.open(link, local, Line::new(self.worker.clone(), link, for_line, writer));
         Ok(receiver)
     }
 
     /// Passes on what the master says; gives the reason why that ended. How it speaks its first line tells. There is
     /// no deadline: a master may have nothing to say for hours, and keepalive tells when it is gone.
-    fn read(&self, link: u64, receiver: net::Receiver) -> String {
+    fn read(&self, link: u64, receiver: net::Receiver<Stream>) -> String {
         match level1::introduction(receiver.into_inner(), None) {
             Ok(Some((Level::Two, stream))) => self.read_messages(link, FrameReader::new(stream)),
             Ok(Some((Level::One, stream))) => self.read_lines(link, LineReader::new(stream, LINE_BYTES_MAX)),
@@ -104,7 +105,7 @@ impl Dialer {
     }
 
     /// Level 2.
-    fn read_messages(&self, link: u64, mut receiver: FrameReader<Opened<DeadlineStream>>) -> String {
+    fn read_messages(&self, link: u64, mut receiver: FrameReader<Opened<DeadlineStream<Stream>>>) -> String {
         loop {
             match receiver.read(None) {
                 Ok(Some(Incoming::Message(mut message))) => {
@@ -126,7 +127,7 @@ impl Dialer {
     }
 
     /// Level 1. A line that makes no sense is of no master if it is the first, and is left out later.
-    fn read_lines(&self, link: u64, mut reader: LineReader<Opened<DeadlineStream>>) -> String {
+    fn read_lines(&self, link: u64, mut reader: LineReader<Opened<DeadlineStream<Stream>>>) -> String {
         let mut is_first = true;
         loop {
             let mut list = ListRoom { store: &self.store, granted: 0, rooms: Vec::new() };
@@ -178,7 +179,7 @@ impl Drop for ListRoom<'_> {
 fn write(worker: &WorkerId, link: u64, mut writer: Writer, queue: Receiver<(Reply, bool)>, driver: &Arc<Driver>) {
     for (reply, short) in queue {
         if let Err(e) = write_reply(worker, &mut writer, reply, short) {
-            net::hang_up(writer.stream());
+            net::hang_up(&**writer.stream());
             driver.tell(Event::LinkClosed { link, why: format!("writing to it failed: {e}") });
             return;
         }

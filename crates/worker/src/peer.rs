@@ -1,17 +1,18 @@
-//! Connections to the data ports of other workers.
+//! Connections to the data ports of other workers: through shared memory to those of this machine, over TCP to all others.
 //!
 //! Whoever sends on a connection owns it, as a [`Peer`]; the replies may be taken by another thread, from its [`Answers`].
 //! Whichever of them finds that a connection is of no use ends it, and the other learns why.
 
 use crate::sockets::{Sockets, Writer};
+use log::debug;
 use protocol::frame::is_timeout;
+use protocol::limits::SHARED_MEMORY_TIMEOUT;
 use protocol::message::client::Endpoint;
 use protocol::message::{Hello, Role};
-use protocol::net::{self, Receiver};
+use protocol::net::{self, Receiver, Stream};
 use protocol::{Body, ErrorCode, FrameError, Incoming, Message, Payload, WireError, WorkerId};
 use std::collections::HashMap;
 use std::io;
-use std::net::TcpStream;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -103,13 +104,13 @@ impl Peer {
 /// What comes back on a connection.
 pub(crate) struct Answers {
     to: Endpoint,
-    stream: Arc<TcpStream>,
+    stream: Arc<Stream>,
     inbox: Mutex<Inbox>,
     ended: OnceLock<Ended>,
 }
 
 struct Inbox {
-    receiver: Receiver,
+    receiver: Receiver<Stream>,
     /// Whether the answer to HELLO has been read.
     greeted: bool,
 }
@@ -126,8 +127,7 @@ impl Answers {
     pub(crate) fn receive(&self, id: u64, deadline: Instant) -> Result<Message, PeerError> {
         let mut inbox = self.inbox();
         if !inbox.greeted {
-            self.check_hello(self.read(&mut inbox, deadline)?)?;
-            inbox.greeted = true;
+            self.greet(&mut inbox, deadline)?;
         }
         let reply = self.read(&mut inbox, deadline)?;
         match reply.body {
@@ -143,11 +143,34 @@ impl Answers {
         self.inbox.lock().expect("a thread panicked in the middle of a reply")
     }
 
-    fn check_hello(&self, answer: Message) -> Result<(), PeerError> {
+    /// The name under which the other worker can be reached through shared memory, if it has answered HELLO and said one within
+    /// a moment.
+    fn shared_memory(&self) -> Option<String> {
+        let mut inbox = self.inbox();
+        match inbox.receiver.read(Some(Instant::now() + SHARED_MEMORY_TIMEOUT)) {
+            Err(FrameError::Io(e)) if is_timeout(&e) && inbox.receiver.is_between_frames() => None,
+            answer => {
+                inbox.greeted = true;
+                // What is wrong with it, whoever uses the connection is told.
+                self.message(answer).and_then(|answer| self.check_hello(answer)).ok()?.shared_memory
+            }
+        }
+    }
+
+    fn greet(&self, inbox: &mut Inbox, deadline: Instant) -> Result<(), PeerError> {
+        let answer = self.read(inbox, deadline)?;
+        inbox.greeted = true;
+        self.check_hello(answer).map(drop)
+    }
+
+    fn check_hello(&self, answer: Message) -> Result<Hello, PeerError> {
         match answer.body {
-            Body::Hello(Hello { worker: Some(worker), .. }) if worker == self.to.worker => Ok(()),
-            // A port is given to another program when its owner has ended.
-            Body::Hello(Hello { worker: Some(other), .. }) => Err(self.end(false, format!("worker {other} answered"))),
+            Body::Hello(hello) => match &hello.worker {
+                Some(worker) if *worker == self.to.worker => Ok(hello),
+                // A port is given to another program when its owner has ended.
+                Some(other) => Err(self.end(false, format!("worker {other} answered"))),
+                None => Err(self.end(false, "it answered HELLO with HELLO of no worker")),
+            },
             Body::Error(error) => Err(self.end(false, error)),
             other => Err(self.end(false, format!("it answered HELLO with {}", other.kind()))),
         }
@@ -157,7 +180,12 @@ impl Answers {
         if let Some(ended) = self.ended.get() {
             return Err(self.error(ended));
         }
-        match inbox.receiver.read(Some(deadline)) {
+        let answer = inbox.receiver.read(Some(deadline));
+        self.message(answer)
+    }
+
+    fn message(&self, answer: Result<Option<Incoming>, FrameError>) -> Result<Message, PeerError> {
+        match answer {
             Ok(Some(Incoming::Message(message))) => Ok(message),
             Ok(Some(Incoming::Refused { error, .. })) => Err(self.end(false, error)),
             Ok(None) => Err(self.end(false, "the connection has ended")),
@@ -178,7 +206,7 @@ impl Answers {
     /// Ends the connection, which wakes up whoever waits on it. What it ended of first is the reason for everybody.
     pub(crate) fn end(&self, silent: bool, why: impl std::fmt::Display) -> PeerError {
         let ended = self.ended.get_or_init(|| Ended { since: Instant::now(), silent, why: why.to_string() });
-        net::hang_up(&self.stream);
+        net::hang_up(&*self.stream);
         self.error(ended)
     }
 
@@ -192,15 +220,17 @@ impl Answers {
 pub(crate) struct Peers {
     me: WorkerId,
     sockets: Sockets,
+    /// Whether to use shared memory where that is possible.
+    shared_memory: bool,
     idle: HashMap<String, Peer>,
     /// Addresses that are of no use for now: until when they are left alone, and why.
     down: HashMap<String, (Instant, String)>,
 }
 
 impl Peers {
-    /// None yet.
-    pub(crate) fn new(me: WorkerId, sockets: Sockets) -> Peers {
-        Peers { me, sockets, idle: HashMap::new(), down: HashMap::new() }
+    /// None yet. With `shared_memory`, those of this machine will go through it.
+    pub(crate) fn new(me: WorkerId, sockets: Sockets, shared_memory: bool) -> Peers {
+        Peers { me, sockets, shared_memory, idle: HashMap::new(), down: HashMap::new() }
     }
 
     /// A connection to a worker, and whether it was there before. One that was may turn out to be dead when
@@ -232,15 +262,30 @@ impl Peers {
         if let Some((_, why)) = self.down.get(&to.address) {
             return Err(lost(format!("{why}, a moment ago")));
         }
-        let connected = net::dial(&to.address, now + patience)
-            .and_then(|stream| self.sockets.open(stream, self.me.as_str(), to.worker.as_str()));
-        let (receiver, mut writer) = connected.map_err(|e| {
+        let stream = net::dial(&to.address, now + patience).map_err(|e| {
             let why = format!("cannot connect: {e}");
             self.down.insert(to.address.clone(), (now + DOWN_FOR, why.clone()));
             lost(why)
         })?;
+        let peer = self.introduce(to, stream)?;
+        if self.shared_memory
+            && let Some(name) = peer.answers.shared_memory()
+        {
+            let here = Stream::connect_here(&name, Instant::now() + SHARED_MEMORY_TIMEOUT);
+            match here.map_err(|e| lost(e.to_string())).and_then(|stream| self.introduce(to, stream)) {
+                Ok(here) => return Ok(here),
+                Err(error) => debug!("staying with TCP: {}", error.into_error()),
+            }
+        }
+        Ok(peer)
+    }
+
+    /// Sends HELLO; the answer is read before the first reply.
+    fn introduce(&self, to: &Endpoint, stream: impl Into<Stream>) -> Result<Peer, PeerError> {
+        let lost = |e: io::Error| PeerError::Lost(unreachable(to, e));
+        let (receiver, mut writer) = self.sockets.open(stream, self.me.as_str(), to.worker.as_str()).map_err(lost)?;
         let hello = Hello { worker: Some(self.me.clone()), ..Hello::new(Role::Worker) };
-        writer.write(&Message::new(hello), &[]).map_err(|e| lost(e.to_string()))?;
+        writer.write(&Message::new(hello), &[]).map_err(lost)?;
         let (stream, inbox) = (writer.stream().clone(), Mutex::new(Inbox { receiver, greeted: false }));
         let answers = Arc::new(Answers { to: to.clone(), stream, inbox, ended: OnceLock::new() });
         Ok(Peer { writer, last_id: 0, answers })

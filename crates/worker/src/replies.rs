@@ -119,7 +119,7 @@ fn run(mut writer: Writer, mut peers: Peers, replies: Receiver<Reply>) -> Writer
         }
         if let Err(e) = write(&mut writer, reply) {
             debug!("a reply could not be written: {e}");
-            net::hang_up(writer.stream());
+            net::hang_up(&**writer.stream());
             break; // the reader notices at its next reply
         }
     }

@@ -3,7 +3,7 @@
 //! | thread | waits for | sends to |
 //! |---|---|---|
 //! | timer, the caller of [`Server::run`] | the agent's next deadline, the end | the driver |
-//! | accept | connections | starts a thread for each |
+//! | accept, accept-shared | connections | starts a thread for each |
 //! | data, one per connection | requests | the driver, its own socket, its companion |
 //! | forward, at most one per connection | its queue, other workers | its own socket |
 //! | fetch, two | `fetches`, other workers | the driver |
@@ -66,6 +66,8 @@ pub struct Config {
     pub kernels: String,
     /// What it tells the master about itself beyond that, by name.
     pub features: Vec<String>,
+    /// Whether programs of the same machine may connect through shared memory.
+    pub shared_memory: bool,
 }
 
 impl Config {
@@ -82,6 +84,7 @@ impl Config {
             join_new: false,
             kernels: array::KERNELS_ID.to_string(),
             features: Vec::new(),
+            shared_memory: true,
         }
     }
 }
@@ -150,8 +153,8 @@ impl Server {
         // Fetches for the fetchers. Never full: the agent hands out as many as fit.
         let (fetches, jobs) = crossbeam_channel::bounded(FETCH_SLOTS);
         let fetchers = (0..FETCHERS).map(|n| {
-            let (jobs, peers, events) = (jobs.clone(), Peers::new(worker.clone(), sockets.clone()), events.clone());
-            let buffers = buffers.clone();
+            let peers = Peers::new(worker.clone(), sockets.clone(), config.shared_memory);
+            let (jobs, events, buffers) = (jobs.clone(), events.clone(), buffers.clone());
             thread::Builder::new().name(format!("fetch-{n}")).spawn(move || fetcher::run(jobs, peers, &buffers, events))
         });
         let fetchers = fetchers.collect::<io::Result<Vec<_>>>()?;
@@ -180,7 +183,8 @@ impl Server {
             timer_at: None,
             exit: None,
         });
-        let data_port = DataPort::start(listener, Shared { worker, store, buffers, events, sockets }, CONNECTIONS_MAX)?;
+        let shared = Shared { worker, store, buffers, events, sockets, shared_memory: None };
+        let data_port = DataPort::start(listener, shared, CONNECTIONS_MAX, config.shared_memory)?;
         Ok(Server { driver, data_port, fetchers, heartbeat, address })
     }
 

@@ -1,12 +1,11 @@
-//! Sockets with a deadline on every wait, all of which can be closed at once.
+//! Connections with a deadline on every wait, all of which can be closed at once.
 
 use protocol::limits::{WRITE_TIMEOUT, payload_timeout};
-use protocol::net::{self, Receiver};
-use protocol::{FrameWriter, Message};
+use protocol::net::{self, Receiver, Stream};
+use protocol::{FrameReader, FrameWriter, Message};
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::io::{self, IoSlice, Write};
-use std::net::TcpStream;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -18,20 +17,26 @@ pub(crate) struct Sockets(Arc<Mutex<Open>>);
 struct Open {
     closed: bool,
     next: u64,
-    streams: HashMap<u64, Arc<TcpStream>>,
+    streams: HashMap<u64, Arc<Stream>>,
 }
 
 impl Sockets {
     /// Sets up a connection, opened or accepted.
-    pub(crate) fn open(&self, stream: TcpStream, from: &str, to: &str) -> io::Result<(Receiver, Writer)> {
-        let (receiver, sender) = net::split(stream, from, to)?;
-        let stream = Arc::new(sender.get_ref().try_clone()?);
+    pub(crate) fn open(
+        &self,
+        stream: impl Into<Stream>,
+        from: &str,
+        to: &str,
+    ) -> io::Result<(Receiver<Stream>, Writer)> {
+        let reader = stream.into().prepare()?;
+        let stream = Arc::new(reader.stream().try_clone()?);
+        let receiver = FrameReader::new(reader);
         let watch = self.watch(stream.clone())?;
         let inner = DeadlineWriter { stream, deadline: Cell::new(Instant::now()) };
         Ok((receiver, Writer { frames: FrameWriter::new(inner, from, to), _watch: watch }))
     }
 
-    fn watch(&self, stream: Arc<TcpStream>) -> io::Result<Watch> {
+    fn watch(&self, stream: Arc<Stream>) -> io::Result<Watch> {
         let mut open = self.lock();
         if open.closed {
             return Err(io::Error::other("this worker is ending"));
@@ -46,7 +51,7 @@ impl Sockets {
     pub(crate) fn close_all(&self) {
         let mut open = self.lock();
         open.closed = true;
-        open.streams.values().for_each(|stream| net::hang_up(stream));
+        open.streams.values().for_each(|stream| net::hang_up(&**stream));
     }
 
     /// No method leaves the map half changed, so one that panicked while it had the lock has done no harm.
@@ -106,19 +111,19 @@ impl Writer {
     }
 
     /// The socket.
-    pub(crate) fn stream(&self) -> &Arc<TcpStream> {
+    pub(crate) fn stream(&self) -> &Arc<Stream> {
         &self.frames.get_ref().stream
     }
 
     /// Ends the connection so that the peer can read the last answer.
     pub(crate) fn linger(&self) {
-        net::linger(self.stream());
+        net::linger(&**self.stream());
     }
 }
 
 /// A stream whose writes end at a deadline, however slowly the bytes drip.
 struct DeadlineWriter {
-    stream: Arc<TcpStream>,
+    stream: Arc<Stream>,
     deadline: Cell<Instant>,
 }
 

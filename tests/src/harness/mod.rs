@@ -48,11 +48,12 @@ pub struct Setup {
     replication: u32,
     threads: usize,
     master_flags: Vec<String>,
+    worker_flags: Vec<String>,
 }
 
 impl Default for Setup {
     fn default() -> Setup {
-        Setup { workers: 3, replication: 2, threads: 1, master_flags: Vec::new() }
+        Setup { workers: 3, replication: 2, threads: 1, master_flags: Vec::new(), worker_flags: Vec::new() }
     }
 }
 
@@ -83,6 +84,12 @@ impl Setup {
     /// More flags for the master, separated by spaces.
     pub fn master_flags(mut self, flags: &str) -> Setup {
         self.master_flags = flags.split_whitespace().map(str::to_string).collect();
+        self
+    }
+
+    /// More flags for every worker, separated by spaces.
+    pub fn worker_flags(mut self, flags: &str) -> Setup {
+        self.worker_flags = flags.split_whitespace().map(str::to_string).collect();
         self
     }
 
@@ -158,6 +165,21 @@ impl Processes {
         run(&mut command, input)
     }
 
+    /// Starts the program `client` with these words, as a process of this name.
+    pub fn start_client(&mut self, name: &str, line: &str) {
+        let mut command = Command::new(&self.programs.client);
+        command.args(["--master", &self.master_address]).args(line.split_whitespace());
+        let started = Process::start_silent(command, &self.group, &self.log(name));
+        self.processes.insert(name.to_string(), started.unwrap_or_else(|e| panic!("starting {name}: {e}")));
+    }
+
+    /// How many connections through shared memory a process has now.
+    pub fn shared_connections(&self, name: &str) -> usize {
+        let maps = format!("/proc/{}/maps", self.processes[name].id());
+        let maps = std::fs::read_to_string(maps).expect("a running process has a list of its mappings");
+        maps.lines().filter(|line| line.contains("memfd:darray-ring")).count()
+    }
+
     /// Starts a master, on the port and data of the one before if there was one.
     pub fn start_master(&mut self) {
         let data_dir = self.data_dir();
@@ -178,6 +200,7 @@ impl Processes {
     pub fn start_worker(&mut self, id: &str) {
         let mut command = Command::new(&self.programs.worker);
         command.args(["--id", id, "--master", &self.master_address, "--threads", &self.setup.threads.to_string()]);
+        command.args(&self.setup.worker_flags);
         let process = self.spawn(id, command);
         self.processes.insert(id.to_string(), process);
     }

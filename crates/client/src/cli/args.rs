@@ -58,6 +58,10 @@ pub struct Args {
     #[arg(long, global = true, value_enum, default_value_t = Level::Auto)]
     pub level: Level,
 
+    /// Which way the bytes of arrays take to and from workers
+    #[arg(long, global = true, value_enum, env = "DARRAY_PATH", default_value_t = Path::Auto)]
+    pub path: Path,
+
     /// Say on standard error what is sent and received
     #[arg(long, short, global = true)]
     pub verbose: bool,
@@ -78,6 +82,15 @@ pub enum Level {
     /// Everything; nothing else is tried
     #[value(name = "2")]
     Two,
+}
+
+/// The ways that bytes can take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Path {
+    /// Through shared memory to workers on this machine, over TCP to others
+    Auto,
+    /// Over TCP, also on this machine
+    Tcp,
 }
 
 /// What can be done.

@@ -9,6 +9,7 @@ use super::args::{Bench, Workload};
 use super::failure::Failure;
 use super::progress::Meter;
 use crate::cluster::{ApplyOptions, Cluster};
+use crate::data::Carried;
 use crate::error::Error;
 use crate::transfer::Progress;
 use array::{DType, Element, random};
@@ -73,6 +74,7 @@ fn measure(cluster: &Cluster, workload: Workload, bench: &Bench) -> Result<Repor
     let lab = Lab { cluster, n, prefix: format!("bench-{}", uuid::Uuid::new_v4().simple()) };
     let mut meter = Meter::count(workload.to_string());
     let mut times = Vec::new();
+    let before = cluster.carried();
     let measured = lab.run(workload, reps, &mut |time| {
         times.push(time);
         meter.update(Progress { done: times.len() as u64, total: reps.into() });
@@ -94,9 +96,18 @@ fn measure(cluster: &Cluster, workload: Workload, bench: &Bench) -> Result<Repor
         max_ms: times.quantile_ms(1.0),
         p99_ms: times.quantile_ms(0.99),
         bytes: n * dtype.size() as u64,
-        path: "tcp",
+        path: path_between(before, cluster.carried()),
         memory_bytes: is_memory.then_some(status.memory_used_bytes),
     })
+}
+
+/// The way that the bytes took in between.
+fn path_between(before: Carried, after: Carried) -> &'static str {
+    match (after.tcp - before.tcp, after.shared_memory - before.shared_memory) {
+        (_, 0) => "tcp",
+        (0, _) => "shared-memory",
+        _ => "tcp and shared-memory",
+    }
 }
 
 /// Arrays of one measurement.

@@ -354,6 +354,10 @@ pub struct Hello {
     /// Answers: the version of the program, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub program: Option<String>,
+    /// Answers of workers: the name of the socket at which programs of the same machine get a connection through shared
+    /// memory. Without it there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shared_memory: Option<String>,
 }
 
 fn default_protocol() -> u32 {
@@ -373,6 +377,7 @@ impl Hello {
             worker: None,
             incarnation: None,
             program: None,
+            shared_memory: None,
         }
     }
 }

@@ -5,9 +5,14 @@
 //! memory for it that was not reserved: the length of a payload is compared with the reservation before a
 //! buffer is made, and what is not wanted is skipped in small blocks.
 
+mod accept;
 mod receive;
+#[cfg(target_os = "linux")]
+mod same_host;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use accept::DataPort;
 
 use crate::Serving;
 use crate::agent::Event;
@@ -18,32 +23,20 @@ use crate::replies::{Replies, Reply};
 use crate::sockets::Sockets;
 use crate::store::{Segment, Store};
 use array::BufferPool;
-use log::{debug, info, warn};
+use log::{debug, info};
 use protocol::limits::{FIRST_MESSAGE_TIMEOUT, PROTOCOL_VERSION};
 use protocol::message::data::{self, GetSegment};
 use protocol::message::{Hello, PayloadKind, Pong, Role};
-use protocol::net::Receiver;
+use protocol::net::{Receiver, Stream};
 use protocol::{Body, CopyId, ErrorCode, FrameError, Head, Incoming, Message, Payload, WireError, WorkerId};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 /// A connection without a request for this long is closed, so that forgotten ones do not add up. Peers
 /// connect again.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(600);
-
-/// Pauses after an error of `accept`: mostly there are no file descriptors left, and somebody has to close
-/// one.
-const ACCEPT_PAUSE_MIN: Duration = Duration::from_millis(10);
-/// The longest of them.
-const ACCEPT_PAUSE_MAX: Duration = Duration::from_secs(1);
-
-/// For waking the acceptor, when this worker ends.
-const WAKE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What all connections share.
 pub(crate) struct Shared {
@@ -52,98 +45,8 @@ pub(crate) struct Shared {
     pub(crate) buffers: BufferPool,
     pub(crate) events: Events,
     pub(crate) sockets: Sockets,
-}
-
-/// The thread that accepts connections.
-pub(crate) struct DataPort {
-    address: SocketAddr,
-    ending: Arc<AtomicBool>,
-    thread: JoinHandle<()>,
-}
-
-impl DataPort {
-    /// Begins to accept connections, and to serve so many of them at once.
-    pub(crate) fn start(listener: TcpListener, shared: Shared, connections_max: usize) -> io::Result<DataPort> {
-        let address = listener.local_addr()?;
-        let ending = Arc::new(AtomicBool::new(false));
-        let acceptor = Acceptor {
-            listener,
-            shared: Arc::new(shared),
-            ending: ending.clone(),
-            connections: Vec::new(),
-            connections_max,
-        };
-        let thread = thread::Builder::new().name("accept".into()).spawn(move || acceptor.run())?;
-        Ok(DataPort { address, ending, thread })
-    }
-
-    /// Accepts no more, and waits for the threads of all connections. Those must have been hung up.
-    pub(crate) fn end(self) {
-        self.ending.store(true, Ordering::Relaxed);
-        if TcpStream::connect_timeout(&reachable(self.address), WAKE_TIMEOUT).is_ok() {
-            let _ = self.thread.join();
-        }
-    }
-}
-
-/// Where to reach a listener from this machine.
-fn reachable(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    SocketAddr::new(ip, address.port())
-}
-
-struct Acceptor {
-    listener: TcpListener,
-    shared: Arc<Shared>,
-    ending: Arc<AtomicBool>,
-    connections: Vec<JoinHandle<()>>,
-    connections_max: usize,
-}
-
-impl Acceptor {
-    fn run(mut self) {
-        let mut pause = ACCEPT_PAUSE_MIN;
-        loop {
-            let accepted = self.listener.accept();
-            if self.ending.load(Ordering::Relaxed) {
-                break;
-            }
-            match accepted.and_then(|(stream, peer)| self.start(stream, peer)) {
-                Ok(()) => pause = ACCEPT_PAUSE_MIN,
-                Err(e) => {
-                    warn!("cannot take a connection: {e}; trying again in {pause:?}");
-                    thread::sleep(pause);
-                    pause = (pause * 2).min(ACCEPT_PAUSE_MAX);
-                }
-            }
-        }
-        for connection in self.connections {
-            let _ = connection.join();
-        }
-    }
-
-    fn start(&mut self, stream: TcpStream, peer: SocketAddr) -> io::Result<()> {
-        self.connections.retain(|connection| !connection.is_finished());
-        let (receiver, mut writer) = self.shared.sockets.open(stream, self.shared.worker.as_str(), "")?;
-        if self.connections.len() >= self.connections_max {
-            let why = format!("this worker serves {} connections already", self.connections_max);
-            let busy = WireError::new(ErrorCode::Busy, why).retry_after_ms(1000);
-            // A new connection has room for a line, so this does not wait; whoever does not get it sees the
-            // connection close.
-            let _ = writer.write(&Message::new(busy), &[]);
-            return Ok(());
-        }
-        let peers = || Peers::new(self.shared.worker.clone(), self.shared.sockets.clone());
-        let (replies, peers) = (Replies::new(writer, peers()), peers());
-        let connection = Connection { shared: self.shared.clone(), peer, receiver, replies, peers };
-        let thread = thread::Builder::new().name(format!("data {peer}")).spawn(move || connection.run())?;
-        self.connections.push(thread);
-        Ok(())
-    }
+    /// The name under which programs of this machine get connections through shared memory.
+    pub(crate) shared_memory: Option<String>,
 }
 
 /// Why a connection ends.
@@ -170,8 +73,9 @@ fn end_of_frame(head: &Head, error: FrameError) -> End {
 
 struct Connection {
     shared: Arc<Shared>,
-    peer: SocketAddr,
-    receiver: Receiver,
+    /// For the log.
+    peer: String,
+    receiver: Receiver<Stream>,
     replies: Replies,
     /// Who gets segments while they arrive.
     peers: Peers,
@@ -255,6 +159,7 @@ impl Connection {
     fn hello(&self) -> Hello {
         Hello {
             worker: Some(self.shared.worker.clone()),
+            shared_memory: self.shared.shared_memory.clone(),
             program: Some(env!("CARGO_PKG_VERSION").to_string()),
             ..Hello::new(Role::Worker)
         }

@@ -9,6 +9,8 @@ use crate::store::{Admission, Write};
 use array::{Buffer, DType};
 use protocol::message::data::{DistributeArray, Segment as SegmentData};
 use protocol::{CopyRecord, VersionId, net};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::thread;
 
 const COPY: CopyId = CopyId(VersionId(1), 0);
 
@@ -47,9 +49,9 @@ impl Bench {
         let store = Arc::new(Mutex::new(Store::new(budget)));
         let ((telling, told), (notes, noting)) = (crossbeam_channel::bounded(8), crossbeam_channel::bounded(8));
         let (events, sockets): (Events, _) = (Arc::new(Clerk { told: telling, notes: noting }), Sockets::default());
-        let buffers = BufferPool::new(budget);
-        let shared = Shared { worker: worker.into(), store: store.clone(), buffers, events, sockets };
-        DataPort::start(listener, shared, connections_max).unwrap();
+        let (worker, buffers) = (worker.into(), BufferPool::new(budget));
+        let shared = Shared { worker, store: store.clone(), buffers, events, sockets, shared_memory: None };
+        DataPort::start(listener, shared, connections_max, false).unwrap();
         Bench { store, told, notes, address }
     }
 

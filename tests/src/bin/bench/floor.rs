@@ -4,6 +4,7 @@ use crate::machine::{Arithmetic, Wire};
 use crate::options::Options;
 use crate::ours::{Ours, Small, checked_round, doubles};
 use crate::times::Times;
+use client::DataPath;
 
 /// Operations on small arrays in each repetition, and round trips as many.
 const SMALL_OPERATIONS: usize = 200;
@@ -17,8 +18,8 @@ struct Subject {
 }
 
 impl Subject {
-    fn start(replication: u32) -> Subject {
-        Subject { ours: Ours::start(replication), steps: Default::default(), small: Times::default() }
+    fn start(replication: u32, path: DataPath) -> Subject {
+        Subject { ours: Ours::start(replication, path), steps: Default::default(), small: Times::default() }
     }
 
     fn round(&mut self, rep: usize, counts: bool, values: &[f64]) -> Result<(), String> {
@@ -37,7 +38,8 @@ impl Subject {
 /// Measures, and prints the table.
 pub fn run(options: &Options) -> Result<(), String> {
     let large = options.large();
-    let mut subjects = [Subject::start(1), Subject::start(2)];
+    let mut subjects = [(1, DataPath::Tcp), (2, DataPath::Tcp), (1, DataPath::Auto), (2, DataPath::Auto)]
+        .map(|(replication, path)| Subject::start(replication, path));
     let mut wires = [Wire::new(1, large * 8), Wire::new(2, large * 8)];
     let mut arithmetic = Arithmetic::new(&doubles(0, large));
     let [mut one_copy, mut two_copies, mut computed, mut trips]: [Times; 4] = Default::default();
@@ -54,9 +56,9 @@ pub fn run(options: &Options) -> Result<(), String> {
         }
     }
     for subject in &mut subjects {
-        subject.ours.processes.check();
+        subject.ours.check();
     }
-    let [r1, r2] = &subjects;
+    let [r1, r2, here1, here2] = &subjects;
     let row = |what: &str, ours: &Times, floor: &str, its: &Times| {
         let ratio = ours.ratio(its);
         println!("{what:>34}  {:>22}   {floor:<34}  {:>22}  {ratio:>6.2}x", ours.show(), its.show());
@@ -65,6 +67,9 @@ pub fn run(options: &Options) -> Result<(), String> {
     row("create, 1 copy", &r1.steps[0], "raw TCP, one stream", &one_copy);
     row("create, 2 copies", &r2.steps[0], "raw TCP, two streams at once", &two_copies);
     row("get", &r2.steps[2], "raw TCP, one stream", &one_copy);
+    row("create, 1 copy, same host", &here1.steps[0], "raw TCP, one stream", &one_copy);
+    row("create, 2 copies, same host", &here2.steps[0], "raw TCP, two streams at once", &two_copies);
+    row("get, same host", &here2.steps[2], "raw TCP, one stream", &one_copy);
     row("example1, 1 copy", &r1.steps[1], "two plain threads", &computed);
     row("example1, 2 copies", &r2.steps[1], "two plain threads", &computed);
     row("example1 on 10,000, 1 copy", &r1.small, "blocking round trip", &trips);

@@ -5,7 +5,7 @@ use crate::options::{Options, SMALL};
 use crate::ours::{Ours, Small, doubles};
 use crate::peer::{Expected, Peer};
 use crate::times::{Times, ms};
-use client::Cluster;
+use client::{Cluster, DataPath};
 use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -103,7 +103,7 @@ pub fn run(options: &Options) -> Result<(), String> {
         println!("{}: {}\n", ray.what, ray.settings);
     }
     let expected = Expected::of(&doubles(0, SMALL)); // what Ray tells of is its first array
-    let mut clusters = [Ours::start(1), Ours::start(2)];
+    let mut clusters = [1, 2].map(|copies| Ours::start(copies, DataPath::Auto));
     println!(
         "{:>30}  {:>10}  {:>10}  {:>15}  {:>6}",
         "example1 on 10,000", "p50 ms", "p99 ms", "round trip, p50", "ratio"

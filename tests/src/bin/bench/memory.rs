@@ -3,6 +3,7 @@
 use crate::options::Options;
 use crate::ours::{Ours, checked_round, doubles, say};
 use crate::times::Times;
+use client::DataPath;
 
 /// How many times as long the longer array is.
 pub const FACTOR: usize = 5;
@@ -70,7 +71,7 @@ pub struct Memory {
 /// Stores and computes on a cluster of its own.
 pub fn measure(options: &Options) -> Result<Memory, String> {
     let elements = FACTOR * options.large();
-    let mut ours = Ours::start(1);
+    let mut ours = Ours::start(1, DataPath::Auto);
     let values = doubles(0, elements);
     ours.client.create("a", &values).map_err(say)?;
     ours.client.apply("a", "example1").map_err(say)?;
@@ -85,7 +86,7 @@ pub type Growth = [[Times; 2]; 3];
 
 /// Measures both lengths in turn, with one copy.
 pub fn growth(options: &Options) -> Result<Growth, String> {
-    let mut ours = Ours::start(1);
+    let mut ours = Ours::start(1, DataPath::Auto);
     let mut growth = Growth::default();
     for (rep, counts) in options.rounds() {
         for (which, elements) in [options.large(), FACTOR * options.large()].into_iter().enumerate() {

@@ -2,7 +2,7 @@
 
 use crate::options::SMALL;
 use array::random;
-use client::Cluster;
+use client::{Carried, Cluster, DataPath};
 use std::fmt::Display;
 use std::time::{Duration, Instant};
 use tests::harness::oracle::check_example1;
@@ -11,9 +11,6 @@ use tests::harness::{Processes, Setup};
 /// The peers have as many, and as many threads.
 const WORKERS: usize = 2;
 
-/// What the client program reports when bytes go through memory that it shares with the workers.
-const SAME_HOST: &str = "shared-memory";
-
 /// Small arrays that are computed on in turn, so that an operation does not find its input in the cache of the core.
 const SMALL_ARRAYS: u64 = 16;
 
@@ -21,19 +18,24 @@ const SMALL_ARRAYS: u64 = 16;
 pub struct Ours {
     pub processes: Processes,
     pub client: Cluster,
+    path: DataPath,
 }
 
 impl Ours {
-    pub fn start(replication: u32) -> Ours {
-        let processes = Setup::new().workers(WORKERS).replication(replication).start();
+    /// Starts a cluster, whose workers also pass bytes on by this path.
+    pub fn start(replication: u32, path: DataPath) -> Ours {
+        let flags = if path == DataPath::Tcp { "--no-shared-memory" } else { "" };
+        let processes = Setup::new().workers(WORKERS).replication(replication).worker_flags(flags).start();
         let client = processes.connect();
-        Ours { processes, client }
+        Ours { processes, client, path }
     }
 
-    /// A client that reaches the workers through shared memory, if the client program reports that it does.
-    pub fn same_host(&self) -> Option<Cluster> {
-        let line = self.processes.client("bench --workload create --n 1 --reps 1").json();
-        (line["path"] == SAME_HOST).then(|| self.processes.connect())
+    /// Ends the measuring: all programs live, and the bytes have gone the way they should.
+    pub fn check(&mut self) {
+        self.processes.check();
+        let Carried { tcp, shared_memory } = self.client.carried();
+        let others = if self.path == DataPath::Tcp { shared_memory } else { tcp };
+        assert_eq!(others, 0, "segments that did not go by {:?}", self.path);
     }
 }
 

@@ -13,7 +13,7 @@ use crate::ours::{Ours, checked_round, doubles};
 use crate::peer::{Expected, Peer};
 use crate::table::{Other, Row, lines, markdown, with_section};
 use crate::times::{Times, ms};
-use client::Cluster;
+use client::DataPath;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
@@ -44,10 +44,8 @@ impl Steps {
 
 /// We and the machine.
 struct Here {
-    /// With one copy and with two, and what they took.
-    clusters: [(Ours, Steps); 2],
-    /// A client of the first that has shared memory with its workers, if there is that.
-    same_host: Option<(Cluster, Steps)>,
+    /// With one copy and with two over TCP, with one through shared memory, and what they took.
+    clusters: [(Ours, Steps); 3],
     wires: [Wire; 2],
     arithmetic: Arithmetic,
     machine: Steps,
@@ -55,9 +53,9 @@ struct Here {
 
 impl Here {
     fn start(large: usize) -> Here {
-        let clusters = [1, 2].map(|copies| (Ours::start(copies), Steps::default()));
+        let clusters = [(1, DataPath::Tcp), (2, DataPath::Tcp), (1, DataPath::Auto)];
+        let clusters = clusters.map(|(copies, path)| (Ours::start(copies, path), Steps::default()));
         Here {
-            same_host: clusters[0].0.same_host().map(|client| (client, Steps::default())),
             clusters,
             wires: [1, 2].map(|streams| Wire::new(streams, large * 8)),
             arithmetic: Arithmetic::new(&doubles(0, large)),
@@ -66,11 +64,8 @@ impl Here {
     }
 
     fn round(&mut self, rep: usize, counts: bool, values: &[f64]) -> Result<(), String> {
-        let [(one, one_steps), (two, two_steps)] = &mut self.clusters;
-        let mut clients = vec![(&one.client, one_steps, CREATE_1), (&two.client, two_steps, CREATE_2)];
-        clients.extend(self.same_host.as_mut().map(|(client, steps)| (&*client, steps, CREATE_1)));
-        for (client, steps, create) in clients {
-            let taken = checked_round(client, &format!("large{rep}"), values)?;
+        for ((ours, steps), create) in self.clusters.iter_mut().zip([CREATE_1, CREATE_2, CREATE_1]) {
+            let taken = checked_round(&ours.client, &format!("large{rep}"), values)?;
             for (step, time) in [create, APPLY, GET].into_iter().zip(taken) {
                 steps.add_if(counts, step, time);
             }
@@ -171,7 +166,7 @@ pub fn run(options: &Options) -> Result<(), String> {
     let view = ray.steps.of(VIEW).unwrap_or_default();
     let operations = Operations::measure(&here.clusters[0].0, &mut ray.peer, options)?;
     for (ours, _) in &mut here.clusters {
-        ours.processes.check();
+        ours.check();
     }
     // What follows is about us alone, and nobody else shall use the machine.
     let settings: Vec<String> = besides.iter().map(|beside| show_settings(&beside.peer)).collect();
@@ -201,7 +196,7 @@ struct Rows {
     apply_1: Row,
     apply_2: Row,
     /// Store and read.
-    same_host: Vec<Row>,
+    same_host: [Row; 2],
 }
 
 impl Rows {
@@ -213,17 +208,17 @@ impl Rows {
             let others = all.filter_map(|(who, steps)| Some((who, steps.of(step)?))).collect();
             Ok::<Row, String>(Row { what, ours, others })
         };
-        let [(_, one), (_, two)] = &here.clusters;
-        let same_host = here.same_host.iter().flat_map(|(_, steps)| {
-            [row("store, one copy, same host", steps, CREATE_1), row("read, same host", steps, GET)]
-        });
+        let [(_, one), (_, two), (_, same_host)] = &here.clusters;
         Ok(Rows {
             create_1: row("store, one copy", one, CREATE_1)?,
             create_2: row("store, two copies", two, CREATE_2)?,
             get: row("read", two, GET)?,
             apply_1: row("`example1`, one copy", one, APPLY)?,
             apply_2: row("`example1`, two copies", two, APPLY)?,
-            same_host: same_host.collect::<Result<_, _>>()?,
+            same_host: [
+                row("store, one copy, same host", same_host, CREATE_1)?,
+                row("read, same host", same_host, GET)?,
+            ],
         })
     }
 

@@ -11,14 +11,32 @@ const ONE: u32 = 1 << 31;
 /// x^8, what one more byte multiplies by.
 const BYTE: u32 = ONE >> 8;
 
+/// Below it the other method has nothing to gain.
+const WIDE_BYTES_MIN: usize = 4096;
+
 /// The checksum of `bytes`; 0 if there are none.
 pub fn crc32c(bytes: &[u8]) -> u32 {
-    crc32c::crc32c(bytes)
+    match bytes.len() >= WIDE_BYTES_MIN && is_wide() {
+        true => crc_fast::crc32_iscsi(bytes),
+        false => crc32c::crc32c(bytes),
+    }
 }
 
 /// The checksum of what `crc` stands for, followed by `bytes`.
 pub fn crc32c_append(crc: u32, bytes: &[u8]) -> u32 {
-    crc32c::crc32c_append(crc, bytes)
+    match bytes.len() >= WIDE_BYTES_MIN && is_wide() {
+        true => combine(crc, crc_fast::crc32_iscsi(bytes), bytes.len() as u64),
+        false => crc32c::crc32c_append(crc, bytes),
+    }
+}
+
+/// Whether the CPU multiplies 512 bits without carry. Folding with that reads memory twice as fast as the instruction for this
+/// checksum; with narrower ones it does not.
+fn is_wide() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return is_x86_feature_detected!("avx512vl") && is_x86_feature_detected!("vpclmulqdq");
+    #[cfg(not(target_arch = "x86_64"))]
+    return false;
 }
 
 /// The checksum of two pieces in a row, from their checksums and the length of the second in bytes.
@@ -77,6 +95,23 @@ mod tests {
         for len in [1, 65_536, (1 << 20) + 3, (1 << 32) - 1, 1 << 32, 123_456_789_012, 1 << 48] {
             let expected = crc32c::crc32c_combine(0xDEAD_BEEF, 0x1234_5678, len as usize);
             assert_eq!(combine(0xDEAD_BEEF, 0x1234_5678, len), expected, "{len} bytes");
+        }
+    }
+
+    /// Around the length from which another method is taken, where the CPU has it.
+    #[test]
+    fn both_methods_give_the_same() {
+        let bytes: Vec<u8> =
+            (0..3 * WIDE_BYTES_MIN as u32).map(|n| (n.wrapping_mul(0x9E37_79B9) >> 24) as u8).collect();
+        let near = WIDE_BYTES_MIN - 70..WIDE_BYTES_MIN + 70;
+        for len in near.chain([bytes.len() - 1, bytes.len()]) {
+            for start in [0, 1, 7] {
+                let bytes = &bytes[start..len.max(start)];
+                let expected = crc32c::crc32c(bytes);
+                assert_eq!((crc32c(bytes), crc_fast::crc32_iscsi(bytes)), (expected, expected), "{start}..{len}");
+                let appended = crc32c::crc32c_append(0xDEAD_BEEF, bytes);
+                assert_eq!(crc32c_append(0xDEAD_BEEF, bytes), appended, "{start}..{len}");
+            }
         }
     }
 

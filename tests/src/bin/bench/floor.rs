@@ -15,15 +15,21 @@ struct Subject {
     /// Create, apply, get.
     steps: [Times; 3],
     small: Times,
+    memory: Vec<f64>,
 }
 
 impl Subject {
     fn start(replication: u32, path: DataPath) -> Subject {
-        Subject { ours: Ours::start(replication, path), steps: Default::default(), small: Times::default() }
+        Subject {
+            ours: Ours::start(replication, path),
+            steps: Default::default(),
+            small: Times::default(),
+            memory: Vec::new(),
+        }
     }
 
     fn round(&mut self, rep: usize, counts: bool, values: &[f64]) -> Result<(), String> {
-        let steps = checked_round(&self.ours.client, &format!("large{rep}"), values)?;
+        let steps = checked_round(&self.ours.client, &format!("large{rep}"), values, &mut self.memory)?;
         for (times, step) in self.steps.iter_mut().zip(steps) {
             times.add_if(counts, step);
         }

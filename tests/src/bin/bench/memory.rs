@@ -88,10 +88,11 @@ pub type Growth = [[Times; 2]; 3];
 pub fn growth(options: &Options) -> Result<Growth, String> {
     let mut ours = Ours::start(1, DataPath::Auto);
     let mut growth = Growth::default();
+    let mut memory: [Vec<f64>; 2] = Default::default();
     for (rep, counts) in options.rounds() {
         for (which, elements) in [options.large(), FACTOR * options.large()].into_iter().enumerate() {
             let values = doubles((2 * rep + which) as u64, elements);
-            let steps = checked_round(&ours.client, &format!("growth{rep}-{which}"), &values)?;
+            let steps = checked_round(&ours.client, &format!("growth{rep}-{which}"), &values, &mut memory[which])?;
             for (times, step) in growth.iter_mut().zip(steps) {
                 times[which].add_if(counts, step);
             }

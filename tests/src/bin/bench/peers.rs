@@ -46,6 +46,8 @@ impl Steps {
 struct Here {
     /// With one copy and with two over TCP, with one through shared memory, and what they took.
     clusters: [(Ours, Steps); 3],
+    /// What is read into.
+    memory: Vec<f64>,
     wires: [Wire; 2],
     arithmetic: Arithmetic,
     machine: Steps,
@@ -57,6 +59,7 @@ impl Here {
         let clusters = clusters.map(|(copies, path)| (Ours::start(copies, path), Steps::default()));
         Here {
             clusters,
+            memory: Vec::new(),
             wires: [1, 2].map(|streams| Wire::new(streams, large * 8)),
             arithmetic: Arithmetic::new(&doubles(0, large)),
             machine: Steps::default(),
@@ -65,7 +68,7 @@ impl Here {
 
     fn round(&mut self, rep: usize, counts: bool, values: &[f64]) -> Result<(), String> {
         for ((ours, steps), create) in self.clusters.iter_mut().zip([CREATE_1, CREATE_2, CREATE_1]) {
-            let taken = checked_round(&ours.client, &format!("large{rep}"), values)?;
+            let taken = checked_round(&ours.client, &format!("large{rep}"), values, &mut self.memory)?;
             for (step, time) in [create, APPLY, GET].into_iter().zip(taken) {
                 steps.add_if(counts, step, time);
             }

@@ -31,12 +31,13 @@ fn row(level: u32, elements: usize, workers: usize, options: &Options, numbers: 
     let mut cluster = Setup::new().workers(workers).start();
     let client = cluster.connect();
     let mut times: [Times; 4] = Default::default();
+    let mut memory = Vec::new();
     for (rep, counts) in options.rounds() {
         let values = numbers.doubles(elements);
         let name = format!("a{rep}");
         let round = match level {
             1 => level1(cluster.master_address(), &name, &values),
-            _ => round(&client, &name, &values),
+            _ => round(&client, &name, &values, memory),
         }?;
         check_example1(&values, &round.result).map_err(|wrong| format!("{workers} workers, {name}: {wrong}"))?;
         client.delete(&name).map_err(say)?;
@@ -44,6 +45,7 @@ fn row(level: u32, elements: usize, workers: usize, options: &Options, numbers: 
             times.add_if(counts, step);
         }
         times[3].add_if(counts, round.steps.iter().sum());
+        memory = round.result;
     }
     cluster.check();
     let [create, apply, get, total] = times.map(|times| times.show());

@@ -5,17 +5,21 @@
 //! received, and passed on, while the other worker stores this one, and replies stay in order. The companion waits for
 //! other workers' answers, with a deadline; see [`crate::forward`].
 
+use crate::data_port::Shared;
 use crate::forward::{self, Forwarding};
 use crate::peer::Peers;
 use crate::sockets::Writer;
 use crate::store::Segment;
+use array::checksum::crc32c_append;
 use crossbeam_channel::{Receiver, Sender};
 use log::debug;
+use protocol::limits::{BLOCK_BYTES, WRITE_TIMEOUT, payload_timeout};
 use protocol::{Message, net};
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
+use std::time::Instant;
 
 /// Replies that wait for the companion, and so the most segments but two that are under way to another worker: as many as
 /// keep it busy while answers travel. Each has at most a reference to a copy that is stored anyway. When it is full, the
@@ -28,6 +32,8 @@ pub(crate) enum Reply {
     Message(Message),
     /// A message and some bytes of a copy, which it announces.
     Bytes(Message, Arc<Segment>, Range<usize>),
+    /// A message and a whole copy, which is compared with its checksum on the way.
+    Whole(Message, Arc<Segment>),
     /// SEGMENT_STORED, after everybody has the segment.
     Stored(Stored),
 }
@@ -41,6 +47,7 @@ pub(crate) struct Stored {
 
 /// Where replies go.
 pub(crate) struct Replies {
+    shared: Arc<Shared>,
     route: Route,
     /// For the companion, until there is one.
     peers: Option<Peers>,
@@ -58,8 +65,8 @@ enum Route {
 
 impl Replies {
     /// Replies go straight to `writer`; `peers` will be used for segments that are not passed on while they arrive.
-    pub(crate) fn new(writer: Writer, peers: Peers) -> Replies {
-        Replies { route: Route::Direct(writer), peers: Some(peers) }
+    pub(crate) fn new(writer: Writer, peers: Peers, shared: Arc<Shared>) -> Replies {
+        Replies { shared, route: Route::Direct(writer), peers: Some(peers) }
     }
 
     /// Addresses what follows.
@@ -79,7 +86,7 @@ impl Replies {
         }
         let gone = || io::Error::other("the connection takes no more replies");
         match &mut self.route {
-            Route::Direct(writer) => write(writer, reply),
+            Route::Direct(writer) => write(writer, reply, &self.shared),
             Route::Companion { queue, .. } => queue.send(reply).map_err(|_| gone()),
             Route::Gone => Err(gone()),
         }
@@ -90,7 +97,8 @@ impl Replies {
             Route::Direct(writer) => {
                 let (queue, replies) = crossbeam_channel::bounded(QUEUE_REPLIES);
                 let peers = self.peers.take().expect("there is one companion per connection");
-                let thread = thread::Builder::new().name("answer".into()).spawn(move || run(writer, peers, replies))?;
+                let (shared, name) = (self.shared.clone(), "answer".to_string());
+                let thread = thread::Builder::new().name(name).spawn(move || run(writer, peers, &shared, replies))?;
                 self.route = Route::Companion { queue, thread };
             }
             other => self.route = other,
@@ -112,12 +120,12 @@ impl Replies {
 }
 
 /// The companion: runs until the reader has no more; gives the writer back.
-fn run(mut writer: Writer, mut peers: Peers, replies: Receiver<Reply>) -> Writer {
+fn run(mut writer: Writer, mut peers: Peers, shared: &Shared, replies: Receiver<Reply>) -> Writer {
     for mut reply in replies {
         if let Reply::Stored(Stored { forwarding, segment, .. }) = &mut reply {
             forward::settle(&mut peers, forwarding, segment.buffer().as_bytes());
         }
-        if let Err(e) = write(&mut writer, reply) {
+        if let Err(e) = write(&mut writer, reply, shared) {
             debug!("a reply could not be written: {e}");
             net::hang_up(&**writer.stream());
             break; // the reader notices at its next reply
@@ -126,10 +134,29 @@ fn run(mut writer: Writer, mut peers: Peers, replies: Receiver<Reply>) -> Writer
     writer
 }
 
-fn write(writer: &mut Writer, reply: Reply) -> io::Result<()> {
+fn write(writer: &mut Writer, reply: Reply, shared: &Shared) -> io::Result<()> {
     match reply {
         Reply::Message(message) => writer.write(&message, &[]),
         Reply::Bytes(message, segment, range) => writer.write(&message, &segment.buffer().as_bytes()[range]),
+        Reply::Whole(message, segment) => write_whole(writer, &message, &segment, shared),
         Reply::Stored(stored) => writer.write(&stored.forwarding.into_message(), &[]),
     }
+}
+
+/// Sends a whole copy block by block, and takes the checksum of each while it is in the cache: memory is read once. Of a broken copy
+/// the last block is not sent, so nobody ever has all of it; the connection ends there.
+fn write_whole(writer: &mut Writer, message: &Message, segment: &Arc<Segment>, shared: &Shared) -> io::Result<()> {
+    let bytes = segment.buffer().as_bytes();
+    let until = Instant::now() + payload_timeout(bytes.len() as u64).max(WRITE_TIMEOUT);
+    let (mut crc32c, mut left) = (0, bytes.len());
+    writer.begin(message)?;
+    for block in bytes.chunks(BLOCK_BYTES) {
+        crc32c = crc32c_append(crc32c, block);
+        left -= block.len();
+        if left == 0 && crc32c != segment.record().crc32c() {
+            return Err(io::Error::other(shared.throw_away(segment).message));
+        }
+        writer.write_block(block, until.saturating_duration_since(Instant::now()))?;
+    }
+    Ok(())
 }

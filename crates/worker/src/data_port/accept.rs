@@ -177,7 +177,7 @@ impl<E: Entrance> Acceptor<E> {
         let (receiver, writer) = self.shared.sockets.open(stream, self.shared.worker.as_str(), "")?;
         let Shared { worker, sockets, shared_memory, .. } = &*self.shared;
         let peers = || Peers::new(worker.clone(), sockets.clone(), shared_memory.is_some());
-        let (replies, peers) = (Replies::new(writer, peers()), peers());
+        let (replies, peers) = (Replies::new(writer, peers(), self.shared.clone()), peers());
         let name = format!("data {peer}");
         debug!("{peer}: connection {} of {} at most", self.connections.len() + 1, self.connections_max);
         let connection = Connection { shared: self.shared.clone(), peer, receiver, replies, peers };

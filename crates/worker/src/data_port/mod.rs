@@ -24,7 +24,7 @@ use crate::sockets::Sockets;
 use crate::store::{Segment, Store};
 use array::BufferPool;
 use log::{debug, info};
-use protocol::limits::{FIRST_MESSAGE_TIMEOUT, PROTOCOL_VERSION};
+use protocol::limits::{BLOCK_BYTES, FIRST_MESSAGE_TIMEOUT, PROTOCOL_VERSION};
 use protocol::message::data::{self, GetSegment};
 use protocol::message::{Hello, PayloadKind, Pong, Role};
 use protocol::net::{Receiver, Stream};
@@ -204,7 +204,7 @@ impl Connection {
         match self.read(&get) {
             Ok((segment, range)) => {
                 let bytes = &segment.buffer().as_bytes()[range.clone()];
-                // A whole segment has just been compared with its checksum.
+                // A whole segment is compared with its checksum: a short one has been, a long one will be on its way.
                 let crc32c = match get.range {
                     None => segment.record().crc32c(),
                     Some(_) => array::checksum::crc32c(bytes),
@@ -213,7 +213,11 @@ impl Connection {
                 let payload = Payload { kind, bytes: bytes.len() as u64, crc32c };
                 let answer = data::Segment { copy: segment.record() };
                 let message = Message::reply(&head, answer).with_payload(payload);
-                Ok(self.replies.send(Reply::Bytes(message, segment, range))?)
+                let is_on_its_way = get.range.is_none() && range.len() > BLOCK_BYTES;
+                Ok(self.replies.send(match is_on_its_way {
+                    true => Reply::Whole(message, segment),
+                    false => Reply::Bytes(message, segment, range),
+                })?)
             }
             Err(error) => self.refuse(&head, error),
         }
@@ -224,8 +228,10 @@ impl Connection {
         let copy = CopyId(get.version, get.segment);
         let segment = lock(&self.shared.store).get_or_refuse(copy)?;
         let Some((from, to)) = get.range else {
-            self.check(&segment)?;
             let all = 0..segment.buffer().len();
+            if all.len() <= BLOCK_BYTES && !segment.is_intact() {
+                return Err(self.shared.throw_away(&segment));
+            }
             return Ok((segment, all));
         };
         if from > to || to > segment.len() {
@@ -236,20 +242,19 @@ impl Connection {
         let size = segment.dtype().size();
         Ok((segment, from as usize * size..to as usize * size))
     }
+}
 
-    /// Compares a copy with its checksum. A broken one is thrown away and reported, and never served.
-    fn check(&self, segment: &Arc<Segment>) -> Result<(), WireError> {
-        if segment.is_intact() {
-            return Ok(());
-        }
-        let copy = segment.record().id();
-        let was_here = lock(&self.shared.store).remove_broken(segment);
+impl Shared {
+    /// Throws a broken copy away, and reports it.
+    pub(crate) fn throw_away(&self, broken: &Arc<Segment>) -> WireError {
+        let copy = broken.record().id();
+        let was_here = lock(&self.store).remove_broken(broken);
         if was_here {
-            self.shared.events.tell(Event::Broken(copy));
+            self.events.tell(Event::Broken(copy));
         }
         let why =
             format!("the copy of segment {} of version {} here is broken; it has been thrown away", copy.1, copy.0);
-        Err(WireError::new(ErrorCode::ChecksumMismatch, why).segments([copy.segment()]))
+        WireError::new(ErrorCode::ChecksumMismatch, why).segments([copy.segment()])
     }
 }
 

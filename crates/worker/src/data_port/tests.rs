@@ -143,6 +143,38 @@ fn a_broken_copy_is_never_served_whole_and_is_reported() {
 }
 
 #[test]
+fn of_a_long_broken_copy_the_last_block_is_never_sent() {
+    let long = 2 * BLOCK_BYTES + 5;
+    let bench = Bench::start("w1", long as u64, 8);
+    let data: Vec<u8> = (0..long).map(|n| (n * 7) as u8).collect();
+    let right = array::checksum::crc32c(&data);
+    let hold = |crc32c| {
+        let mut store = lock(&bench.store);
+        let room = store.make_room(long as u64).unwrap();
+        store.insert(room, Segment::new(COPY, DType::UInt8, Buffer::from_bytes(&data), crc32c)).unwrap();
+    };
+    let get = GetSegment { version: COPY.version(), segment: COPY.segment(), range: None };
+    let (mut receiver, mut sender) = bench.client();
+    hold(right);
+    sender.write(&Message::request(1, get.clone())).unwrap();
+    let payload = read(&mut receiver).head.payload.unwrap();
+    let mut whole = vec![0; long];
+    receiver.read_payload(&payload, &mut whole).unwrap();
+    assert!(whole == data);
+
+    lock(&bench.store).drop_copy(COPY);
+    lock(&bench.store).take_trash();
+    hold(right ^ 1);
+    sender.write(&Message::request(2, get)).unwrap();
+    let payload = read(&mut receiver).head.payload.unwrap();
+    let cut_short = thread::spawn(move || receiver.read_payload(&payload, &mut whole));
+    assert!(matches!(bench.told(), Event::Broken(COPY)));
+    bench.note(true);
+    assert!(matches!(cut_short.join().unwrap(), Err(FrameError::Truncated)));
+    assert!(lock(&bench.store).get(COPY).is_none());
+}
+
+#[test]
 fn a_writer_is_answered_only_after_the_driver_has_taken_note() {
     let bench = Bench::new(8);
     lock(&bench.store).reserve(COPY.version(), "t", DType::UInt8, &[(0, 4)]).unwrap();

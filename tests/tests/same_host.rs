@@ -5,6 +5,7 @@
 use client::{Carried, Cluster, DataPath};
 use std::sync::mpsc;
 use std::thread;
+use std::time::Duration;
 use tests::harness::oracle::{Numbers, check_example1};
 use tests::harness::wait::until;
 use tests::harness::{CALL_TIMEOUT, Processes, SOON, Setup};
@@ -102,6 +103,47 @@ fn a_client_killed_in_the_middle_of_an_upload_leaves_nothing() {
     assert_eq!(client.get::<f64>("a").unwrap(), values);
     assert_eq!(client.carried().tcp, 0);
     cluster.check();
+}
+
+/// What a process has open, and how many threads it has.
+fn open_things(cluster: &Processes, name: &str) -> [usize; 2] {
+    let pid = cluster.id(name);
+    let count = |what: &str| std::fs::read_dir(format!("/proc/{pid}/{what}")).expect("it runs").count();
+    [count("fd"), count("task")]
+}
+
+#[test]
+fn clients_killed_in_the_middle_leave_no_descriptor_no_thread_and_no_memory_either_way() {
+    // An upload outlives its client's connection by a minute, in case that comes back.
+    const FORGOTTEN: Duration = Duration::from_secs(90);
+    let mut cluster = two_workers(2).start();
+    let client = cluster.connect();
+    client.create("kept", &Numbers::new(6).doubles(LEN)).unwrap();
+    client.apply("kept", "example1").unwrap();
+    drop(client);
+    wait_without_shared_connections(&cluster);
+    let names = ["master", "w1", "w2"];
+    let before = names.map(|name| open_things(&cluster, name));
+    let kept = cluster_memory(&cluster);
+    for (victim, path) in ["auto", "tcp", "auto", "tcp"].into_iter().enumerate() {
+        let (name, before) = (format!("writer{victim}"), cluster_memory(&cluster));
+        cluster.start_client(&name, &format!("--path {path} create-double large{victim} {LARGE}"));
+        until("bytes of an upload", SOON, || (cluster_memory(&cluster) > before).then_some(()));
+        cluster.kill(&name);
+    }
+    until("the memory of the uploads", FORGOTTEN, || (cluster_memory(&cluster) == kept).then_some(()));
+    // The connections through which this test looks come and go; each time all of them are back.
+    until("as many descriptors and threads as before", SOON, || {
+        let now = names.map(|name| open_things(&cluster, name));
+        let no_more = |(now, before): (&[usize; 2], &[usize; 2])| now[0] <= before[0] && now[1] <= before[1];
+        now.iter().zip(&before).all(no_more).then_some(())
+    });
+    assert_eq!(shared_connections(&cluster), [0, 0]);
+    cluster.check();
+}
+
+fn cluster_memory(cluster: &Processes) -> u64 {
+    cluster.client("--json status").json()["memory_used_bytes"].as_u64().expect("a number")
 }
 
 #[test]

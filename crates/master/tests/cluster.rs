@@ -66,7 +66,13 @@ impl Desk {
             for conn in alive {
                 self.say(
                     *conn,
-                    Message::new(Heartbeat { digest: Digest::default(), copies: 0, memory_used_bytes: 0, tasks: 0 }),
+                    Message::new(Heartbeat {
+                        digest: Digest::default(),
+                        copies: 0,
+                        memory_used_bytes: 0,
+                        memory_idle_bytes: 0,
+                        tasks: 0,
+                    }),
                 );
             }
             self.step(Event::Tick);

@@ -97,6 +97,7 @@ fn samples() -> Vec<Message> {
         primaries: 1,
         memory_bytes: 8 << 30,
         memory_used_bytes: 24,
+        memory_idle_bytes: 8,
         tasks: 0,
         last_heard_ms: Some(40),
     };
@@ -238,7 +239,13 @@ fn samples() -> Vec<Message> {
             memory: 8192,
             hello: Some(worker_hello),
         }),
-        Message::new(Heartbeat { digest: Digest::default(), copies: 1, memory_used_bytes: 24, tasks: 0 }),
+        Message::new(Heartbeat {
+            digest: Digest::default(),
+            copies: 1,
+            memory_used_bytes: 24,
+            memory_idle_bytes: 8,
+            tasks: 0,
+        }),
         Message::new(WorkerStatus { state: WorkerStage::Draining }),
         instruction(
             Reserve {

@@ -31,6 +31,7 @@ use log::info;
 use protocol::WorkerId;
 use protocol::frame::unix_ms;
 use protocol::limits::CONNECTIONS_MAX;
+use protocol::message::worker::Heartbeat;
 use protocol::net;
 use protocol::size::format_size;
 use std::collections::HashMap;
@@ -164,7 +165,11 @@ impl Server {
         let tasks = Arc::new(AtomicU64::new(0));
         let heartbeat = {
             let (orders, sockets, store, tasks) = (heartbeats.1.clone(), sockets.clone(), store.clone(), tasks.clone());
-            let sign = move || lock(&store).heartbeat(tasks.load(Ordering::Relaxed));
+            let kept = buffers.clone();
+            let sign = move || Heartbeat {
+                memory_idle_bytes: kept.kept_bytes(),
+                ..lock(&store).heartbeat(tasks.load(Ordering::Relaxed))
+            };
             thread::Builder::new().name("heartbeat".into()).spawn(move || heartbeat::run(orders, sockets, sign))?
         };
 

@@ -55,6 +55,7 @@ pub(super) struct Member {
     pub last_heard: Duration,
     /// As it reported last.
     pub memory_used: u64,
+    pub memory_idle: u64,
     /// What it was asked to keep room for since then.
     pub promised: u64,
     pub tasks_reported: u64,
@@ -95,6 +96,7 @@ impl Member {
             reachable: None,
             last_heard: heard,
             memory_used: 0,
+            memory_idle: 0,
             promised: 0,
             tasks_reported: 0,
             held: BTreeMap::new(),
@@ -249,6 +251,7 @@ impl Cluster {
             self.changed = true;
         }
         member.memory_used = heartbeat.memory_used_bytes;
+        member.memory_idle = heartbeat.memory_idle_bytes;
         member.promised = 0;
         member.tasks_reported = heartbeat.tasks;
         member.mismatch = match member.mismatch {

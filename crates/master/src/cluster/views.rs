@@ -106,6 +106,7 @@ impl Cluster {
             primaries,
             memory_bytes: hello.map_or(0, |hello| hello.memory_bytes),
             memory_used_bytes: member.map_or(0, |member| member.memory_used),
+            memory_idle_bytes: member.map_or(0, |member| member.memory_idle),
             tasks: member.map_or(0, |member| (member.queue.len() + member.in_flight.len()) as u64),
             last_heard_ms: member.map(|member| (self.liveness_clock - member.last_heard).as_millis() as u64),
         }

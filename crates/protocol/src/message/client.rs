@@ -440,6 +440,9 @@ pub struct WorkerInfo {
     pub memory_bytes: u64,
     /// What it uses and has reserved of it.
     pub memory_used_bytes: u64,
+    /// What it keeps of it beside that for copies to come, and gives up when it is needed.
+    #[serde(default)]
+    pub memory_idle_bytes: u64,
     /// Segments it is computing or has been asked to compute.
     pub tasks: u64,
     /// Time since its last sign of life; none when it is down.

@@ -77,6 +77,9 @@ pub struct Heartbeat {
     pub copies: u64,
     /// Memory used and reserved.
     pub memory_used_bytes: u64,
+    /// Memory that it keeps beside that for copies to come, and gives up when it is needed.
+    #[serde(default)]
+    pub memory_idle_bytes: u64,
     /// Segments queued or being computed.
     pub tasks: u64,
 }

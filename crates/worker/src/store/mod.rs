@@ -201,6 +201,7 @@ impl Store {
             digest: self.digest,
             copies: self.copies.len() as u64,
             memory_used_bytes: self.used() + self.reserved(),
+            memory_idle_bytes: 0, // whoever keeps buffers for later knows
             tasks,
         }
     }

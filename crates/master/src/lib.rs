@@ -3,7 +3,8 @@
 //! [`cluster`] is the state machine that decides everything, without sockets, clock or threads. Around it:
 //! [`server`] has the threads, [`driver`] the lock and the effects, [`connection`] the sockets, [`log_file`] the disk, [`config`] the flags.
 //!
-//! What is deliberately absent: the bytes of arrays. They go straight between clients and workers.
+//! What is deliberately absent: the bytes of arrays. They go straight between clients and workers, but for small results that a
+//! client wants with its answer.
 
 pub mod cluster;
 pub mod config;

@@ -93,7 +93,7 @@ pub enum Event {
     Received {
         /// On this connection.
         conn: ConnId,
-        /// The message; its payload, if any, is dropped: the master takes no bytes.
+        /// The message; elements come with it only if they are those of a small result.
         message: Message,
     },
     /// A connection ended.

@@ -107,12 +107,22 @@ class Peer:
                 self.own[at : at + part.size] = part
                 at += part.size
 
+        def get_fresh():
+            fresh = np.empty(x.size)
+            at = 0
+            for part in ray.get(results):
+                fresh[at : at + part.size] = part
+                at += part.size
+            return fresh
+
         stored, create = timed(lambda: [ray.put(part) for part in parts])
         results, apply_ms = timed(apply1)
         _, view = timed(lambda: ray.get(results))
         self.own[:] = 0
         _, owned = timed(get)
-        return {"create_1": create, "apply1": apply_ms, "view": view, "get": owned}, self.own
+        _, fresh = timed(get_fresh)
+        times = {"create_1": create, "apply1": apply_ms, "view": view, "get": owned, "get_fresh": fresh}
+        return times, self.own
 
     def returned(self, submitter, i):
         return self.actors[submitter % ACTORS].apply.remote(self.stored[i % KEPT])

@@ -58,6 +58,19 @@ pub fn round(client: &Cluster, name: &str, values: &[f64], mut memory: Vec<f64>)
     Ok(Round { steps: [created - began, applied - created, applied.elapsed()], result: memory })
 }
 
+/// What reading takes into memory that the system clears while the time runs. Compares every value.
+pub fn fresh_read(client: &Cluster, name: &str, values: &[f64]) -> Result<Duration, String> {
+    client.create(name, values).map_err(say)?;
+    let began = Instant::now();
+    let read: Vec<f64> = client.get(name).map_err(say)?;
+    let taken = began.elapsed();
+    client.delete(name).map_err(say)?;
+    match read == values {
+        true => Ok(taken),
+        false => Err(format!("{name}: other values than were stored")),
+    }
+}
+
 /// A round that leaves nothing, with every value compared; `memory` is kept for the next one.
 pub fn checked_round(
     client: &Cluster,

@@ -9,7 +9,7 @@ use crate::latency::{self, CLIENTS_COMPARED, Latency, counted, median_rate, rate
 use crate::machine::{Arithmetic, Wire};
 use crate::memory::{self, FACTOR, Growth, Memory};
 use crate::options::{Options, SMALL};
-use crate::ours::{Ours, checked_round, doubles};
+use crate::ours::{Ours, checked_round, doubles, fresh_read};
 use crate::peer::{Expected, Peer};
 use crate::table::{Other, Row, lines, markdown, with_section};
 use crate::times::{Times, ms};
@@ -26,6 +26,9 @@ const APPLY: &str = "apply1";
 const GET: &str = "get";
 /// Ray's read without a copy: what it gives stays in its shared memory, and cannot be written.
 const VIEW: &str = "view";
+
+/// Reading into memory that is not there yet.
+const GET_FRESH: &str = "get_fresh";
 
 /// What each step took.
 #[derive(Default)]
@@ -73,6 +76,8 @@ impl Here {
                 steps.add_if(counts, step, time);
             }
         }
+        let (same_host, steps) = &mut self.clusters[2];
+        steps.add_if(counts, GET_FRESH, fresh_read(&same_host.client, &format!("fresh{rep}"), values)?);
         self.machine.add_if(counts, CREATE_1, self.wires[0].transfer());
         self.machine.add_if(counts, CREATE_2, self.wires[1].transfer());
         self.machine.add_if(counts, APPLY, self.arithmetic.run());
@@ -199,7 +204,7 @@ struct Rows {
     apply_1: Row,
     apply_2: Row,
     /// Store and read.
-    same_host: [Row; 2],
+    same_host: [Row; 3],
 }
 
 impl Rows {
@@ -221,6 +226,7 @@ impl Rows {
             same_host: [
                 row("store, one copy, same host", same_host, CREATE_1)?,
                 row("read, same host", same_host, GET)?,
+                row("read, same host, into fresh memory", same_host, GET_FRESH)?,
             ],
         })
     }

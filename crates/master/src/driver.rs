@@ -10,8 +10,8 @@
 
 use crate::cluster::command::Command;
 use crate::cluster::{Cluster, ConnId, Effect, Event, Now};
+use crate::error::Error;
 use crate::log_file::LogFile;
-use crate::server::Error;
 use crossbeam_channel::Sender;
 use protocol::frame::unix_ms;
 use protocol::outbox::Outbox;

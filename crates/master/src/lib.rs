@@ -10,5 +10,6 @@ pub mod cluster;
 pub mod config;
 mod connection;
 mod driver;
+pub mod error;
 pub mod log_file;
 pub mod server;

@@ -132,6 +132,8 @@ impl World {
         let Some(cluster) = &mut self.master.cluster else { return };
         let effects = cluster.step(now, event);
         self.check_master();
+        // The answer to a dial is an event of its own: it comes when everything that was decided before is on its way.
+        let mut dialed = Vec::new();
         for effect in effects {
             match effect {
                 Effect::Send { conn, message } => {
@@ -141,7 +143,7 @@ impl World {
                 Effect::Close { conn } => self.close_conn(conn, Node::Master, "the master closed the connection"),
                 Effect::Propose { command, sync } => self.write_log(command, sync),
                 Effect::Dial { worker, incarnation, .. } => {
-                    self.step_master(Event::Dialed { worker, incarnation, failure: None });
+                    dialed.push(Event::Dialed { worker, incarnation, failure: None });
                 }
                 Effect::Stop => {
                     self.note("master ends");
@@ -149,6 +151,7 @@ impl World {
                 }
             }
         }
+        dialed.into_iter().for_each(|event| self.step_master(event));
     }
 
     fn write_log(&mut self, command: Command, sync: bool) {

@@ -2,15 +2,15 @@
 //!
 //! Every live holder of a source segment computes the result's segment for itself: the kernels give the same bits, so the
 //! copies need not travel, and their checksums are compared. Primaries are asked first. What is missing in the end
-//! (its holder died) is fetched from worker to worker.
+//! (its holder died) is fetched from worker to worker; so are all replicas of a result that is costly to compute ([`super::cost`]).
 //!
 //! Workers whose kernels differ from the primary's receive copies instead: among them those of level 1, each of which has
-//! kernels of its own. When one of those keeps a segment waiting for [`LEVEL_1_PATIENCE`], or has not begun it while another
+//! kernels of its own. When one of those keeps a segment waiting for [`dispatch::LEVEL_1_PATIENCE`], or has not begun it while another
 //! holder has nothing to do, that holder computes it too, and the first answer counts.
-//!
-//! Segments wait in a queue per worker in the order of *virtual time*: an operation joins at the time that the queue has
-//! reached, and its n-th segment stands n later. So many operations share the workers evenly, and a short one does not
-//! wait for the end of a long one. Only a few segments are sent at a time; the rest can still go elsewhere.
+
+mod dispatch;
+
+pub(super) use dispatch::{Sent, TaskKey};
 
 use super::catalog::already_exists;
 use super::command::{Command, NewArray, NewSegment, combined_crc32c};
@@ -26,7 +26,7 @@ use protocol::message::worker::*;
 use protocol::{
     ArrayId, CopyId, CopyRecord, ErrorCode, SegmentIndex, VersionId, WireError, WorkerId, id::request_name, name,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,39 +40,11 @@ const UNATTENDED_MAX: Duration = Duration::from_secs(600);
 /// about 0.1 s; a worker that needs 100 times as long has a problem, and others take over.
 const TASK_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a segment may wait for a worker of level 1 before another holder computes it as well: it may be a Java
-/// virtual machine that has just started, and it may never answer.
-const LEVEL_1_PATIENCE: Duration = Duration::from_secs(2);
-
 /// How often a segment is tried on all its holders, before the operation fails.
 const ROUNDS_MAX: u32 = 3;
 
 /// Operations whose elements are kept for the answer at a time: 64 MiB at most, and others are answered without.
 const INLINE_OPERATIONS_MAX: usize = 512;
-
-/// Place of a segment in a worker's queue: virtual time, then which.
-pub(super) type TaskKey = (u64, CopyId);
-
-/// Segments sent to a worker at a time: enough that all its threads have work while the answers travel. Small ones do not wait for
-/// the others.
-fn window(member: &Member, small: bool) -> usize {
-    match member.level() {
-        1 => 2, // one that it computes, one that is on its way; what waits here can still go elsewhere
-        _ if small => WINDOW_MAX,
-        _ => (2 * member.cores as usize).clamp(4, WINDOW_MAX),
-    }
-}
-
-/// Above it the answers come faster than the master takes them.
-const WINDOW_MAX: usize = 64;
-
-/// Segments sent to a worker by one instruction.
-struct Batch {
-    call: u64,
-    segments: Vec<SegmentIndex>,
-    /// Those of them whose elements are wanted.
-    inline: Vec<SegmentIndex>,
-}
 
 /// An operation under way.
 #[derive(Debug)]
@@ -135,14 +107,6 @@ enum Answered {
     Late,
     /// To an earlier question; the answer to the last one is still to come.
     Superseded,
-}
-
-/// A segment that was sent to a worker.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Sent {
-    /// Number of the instruction.
-    call: u64,
-    at: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -438,52 +402,6 @@ impl Cluster {
         Ok(())
     }
 
-    /// Segments that have waited long enough for workers of level 1 are computed by others too, and those that others could
-    /// compute now.
-    fn help_level_1(&mut self) {
-        let now = self.now.elapsed;
-        let (mut late, mut not_begun) = (Vec::new(), Vec::new());
-        for (worker, member) in self.members.iter_mut().filter(|(_, member)| member.level() == 1) {
-            let waits_since = |copy: &CopyId| {
-                let work = &self.operations.get(&copy.version())?.works[copy.segment() as usize];
-                (work.tasks.len() == 1 && work.tasks.contains_key(worker)).then_some(work.planned)
-            };
-            let is_late = |copy: &CopyId| waits_since(copy).is_some_and(|since| now >= since + LEVEL_1_PATIENCE);
-            let queued = member.queue.iter().map(|(_, copy)| *copy);
-            not_begun.extend(queued.filter(|copy| waits_since(copy).is_some_and(|since| now > since)));
-            let sent = late.len();
-            late.extend(member.in_flight.keys().filter(|copy| is_late(copy)));
-            member.late |= late.len() > sent;
-        }
-        if late.is_empty() && not_begun.is_empty() {
-            return;
-        }
-        let idle = |member: &Member| member.queue.is_empty() && member.in_flight.is_empty();
-        let idle: BTreeSet<WorkerId> =
-            self.members.iter().filter(|(_, member)| idle(member)).map(|(worker, _)| worker.clone()).collect();
-        late.into_iter().for_each(|copy| self.give_to_another(copy, |_| true));
-        not_begun.into_iter().for_each(|copy| self.give_to_another(copy, |worker| idle.contains(worker)));
-    }
-
-    /// Has the first holder of another kind compute a segment as well, if it is a suitable one.
-    fn give_to_another(&mut self, copy: CopyId, is_suitable: impl Fn(&WorkerId) -> bool) {
-        let Some(running) = self.operations.get(&copy.version()) else { return };
-        let holders = self.readers(CopyId(running.source, copy.segment()));
-        let other = holders.into_iter().find(|worker| self.members[worker].level() > 1 && is_suitable(worker));
-        let Some(other) = other else { return };
-        let place = running.virtual_start + u64::from(copy.segment());
-        log::debug!("[{}] {copy} waits for a worker of level 1; {other} computes it too", running.request());
-        let Some(member) = self.members.get_mut(&other) else { return };
-        member.queue.insert((place, copy));
-        if let Some(running) = self.operations.get_mut(&copy.version()) {
-            let work = &mut running.works[copy.segment() as usize];
-            work.tasks.insert(other, Task::Queued);
-            work.verify = true; // there is nobody to compare with
-            running.redispatched += 1;
-        }
-        self.count_redispatched(1);
-    }
-
     /// A segment has its result: whoever computes it with other kernels does so for nothing.
     fn forget_other_kernels(&mut self, copy: CopyId) {
         let Some(running) = self.operations.get_mut(&copy.version()) else { return };
@@ -610,34 +528,6 @@ impl Cluster {
             }
         }
         self.maybe_commit(id);
-    }
-
-    /// Threads of the worker that has most.
-    fn most_threads(&self) -> u32 {
-        self.members.values().filter(|member| member.level() > 1).map(|member| member.cores).max().unwrap_or(1)
-    }
-
-    /// Leaves the rest of an operation to the primaries, if it turns out to be so costly that replicas should receive their copies.
-    fn maybe_let_replicas_receive(&mut self, id: VersionId) {
-        let threads = self.most_threads();
-        let Some(running) = self.operations.get_mut(&id).filter(|running| !running.replicas_receive) else { return };
-        if !self.costs.receives(running.operation, threads) {
-            return;
-        }
-        running.replicas_receive = true;
-        let not_begun = |work: &Work| work.tasks.values().all(|task| *task == Task::Queued);
-        for (segment, work) in (0..).zip(&mut running.works).filter(|(_, work)| not_begun(work)) {
-            let copy = CopyId(id, segment);
-            let place = running.virtual_start + u64::from(segment);
-            for (worker, member) in &mut self.members {
-                let is_replica = work.tasks.contains_key(worker) && !member.queue.contains(&(place, copy));
-                if is_replica && work.tasks.len() > 1 {
-                    member.queue.retain(|(_, queued)| *queued != copy);
-                    work.tasks.remove(worker);
-                }
-            }
-            work.verify |= work.tasks.len() == 1;
-        }
     }
 
     /// Keeps the elements that came with an answer for the answer to the client. Whatever is wrong with them, the client will read
@@ -815,47 +705,6 @@ impl Cluster {
             let text = format!("no answer from a worker that is alive within {TASK_TIMEOUT:?}");
             self.on_segment_failed(&worker, copy, WireError::new(ErrorCode::DeadlineExceeded, text));
             self.count_redispatched(1);
-        }
-    }
-
-    /// Sends what is queued, as much as each worker may have at a time; in one instruction per operation.
-    pub(super) fn dispatch(&mut self) {
-        let mut batches: BTreeMap<(WorkerId, VersionId, bool), Batch> = BTreeMap::new();
-        for (worker, member) in self.members.iter_mut().filter(|(_, member)| member.up) {
-            while let Some((place, copy)) = member.queue.first().copied() {
-                let Some(running) = self.operations.get_mut(&copy.version()) else {
-                    member.queue.pop_first();
-                    continue;
-                };
-                if member.in_flight.len() >= window(member, running.small) {
-                    break;
-                }
-                member.queue.pop_first();
-                let work = &mut running.works[copy.segment() as usize];
-                work.tasks.insert(worker.clone(), Task::Sent);
-                self.virtual_time = self.virtual_time.max(place);
-                let batch = batches.entry((worker.clone(), copy.version(), work.verify));
-                let Batch { call, segments, inline } =
-                    batch.or_insert_with(|| Batch { call: member.number(), segments: Vec::new(), inline: Vec::new() });
-                segments.push(copy.segment());
-                if running.inline && place == running.virtual_start + u64::from(copy.segment()) {
-                    inline.push(copy.segment()); // replicas need not say it again
-                }
-                member.in_flight.insert(copy, Sent { call: *call, at: self.now.elapsed });
-            }
-        }
-        for ((worker, id, verify), Batch { call, segments, inline }) in batches {
-            let running = &self.operations[&id];
-            let body = ProcessSegment {
-                operation: running.operation.name().to_string(),
-                source: running.source,
-                result: id,
-                segments,
-                verify,
-                inline,
-            };
-            let request = running.request();
-            self.instruct(&worker, Some(call), Some(request), body);
         }
     }
 

@@ -180,6 +180,13 @@ impl World {
         if self.loss_allowed {
             return true;
         }
+        // While all others are dead or stand still, what is being written has one copy, and its reply says so.
+        let runs = |other: usize| {
+            self.processes.get(&Node::Worker(other)).is_some_and(|process| process.alive && !process.paused)
+        };
+        if !(0..self.workers.len()).any(|other| other != n && runs(other)) {
+            return false;
+        }
         let catalog = self.master.replay_all();
         let mut copies = catalog
             .versions()

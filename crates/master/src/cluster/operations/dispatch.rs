@@ -13,7 +13,7 @@ use std::time::Duration;
 
 /// How long a segment may wait for a worker of level 1 before another holder computes it as well: it may be a Java
 /// virtual machine that has just started, and it may never answer.
-const LEVEL_1_PATIENCE: Duration = Duration::from_secs(2);
+pub(super) const LEVEL_1_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Place of a segment in a worker's queue: virtual time, then which.
 pub(in crate::cluster) type TaskKey = (u64, CopyId);

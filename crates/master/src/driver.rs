@@ -17,7 +17,6 @@ use protocol::frame::unix_ms;
 use protocol::outbox::Outbox;
 use protocol::{FrameWriter, Message, WorkerId};
 use std::collections::{BTreeMap, VecDeque};
-use std::io;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -143,7 +142,10 @@ impl Driver {
             }
             let bytes = log.bytes();
             drop(log); // whoever steps with these commits may write
-            self.tell_written(written, compact.is_some(), bytes, result);
+            if let Err(e) = result {
+                return self.lock().end(Err(Error::Write(e))); // what the log holds now is not known: nothing is written any more
+            }
+            self.tell_written(written, compact.is_some(), bytes);
         }
     }
 
@@ -155,12 +157,12 @@ impl Driver {
         (len > 0).then(|| state.to_log.drain(..len).collect())
     }
 
-    fn tell_written(&self, written: Vec<Event>, compacted: bool, bytes: u64, result: io::Result<()>) {
-        if let Err(e) = result {
-            return self.lock().end(Err(Error::Write(e)));
-        }
+    fn tell_written(&self, written: Vec<Event>, compacted: bool, bytes: u64) {
         for event in written {
             let mut state = self.lock();
+            if state.has_ended {
+                return;
+            }
             state.under_way -= 1;
             state.step(event, &self.log);
         }
@@ -213,6 +215,9 @@ impl State {
 
     /// Has a command written; the commit if that is done already.
     fn propose(&mut self, command: Command, sync: bool, log: &Mutex<LogFile>) -> Option<Event> {
+        if self.has_ended {
+            return None; // perhaps because the log can't be written
+        }
         if sync || self.under_way > 0 {
             self.under_way += 1;
             self.to_log.push_back(ToLog::Append { command, sync });

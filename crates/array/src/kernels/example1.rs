@@ -1,22 +1,31 @@
 //! `(sin x + cos x)^2 / (sqrt|x| + 1)`.
 
+use super::Loop;
 use super::elementary::{SIN_COS_MAX, sin_plus_cos};
 
 /// Elements between two looks for arguments the fast path cannot take. The block and its results stay in the
 /// first-level cache (8 KiB), so that going through it again is cheap.
 const BLOCK: usize = 512;
 
-/// The loop over slices of equal length.
-#[inline(always)]
-pub fn run(input: &[f64], output: &mut [f64]) {
-    for (input, output) in input.chunks(BLOCK).zip(output.chunks_mut(BLOCK)) {
-        let mut within = true;
-        for (&x, y) in input.iter().zip(output.iter_mut()) {
-            *y = formula(sin_plus_cos(x), x);
-            within &= x.abs() <= SIN_COS_MAX;
-        }
-        if !within {
-            replace_far(input, output);
+/// The loop over slices of equal length: elements, results.
+pub struct Example1<'a>(pub &'a [f64], pub &'a mut [f64]);
+
+impl Loop for Example1<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Example1(input, output) = self;
+        assert_eq!(input.len(), output.len(), "a kernel needs as many results as elements");
+        for (input, output) in input.chunks(BLOCK).zip(output.chunks_mut(BLOCK)) {
+            let mut within = true;
+            for (&x, y) in input.iter().zip(output.iter_mut()) {
+                *y = formula(sin_plus_cos(x), x);
+                within &= x.abs() <= SIN_COS_MAX;
+            }
+            if !within {
+                replace_far(input, output);
+            }
         }
     }
 }

@@ -1,15 +1,24 @@
 //! `trunc((x ln x) mod 7)` for some ints, the others as they are.
 
+use super::Loop;
 use super::elementary::{ln, small_to_i32};
 
-/// The loop over slices of equal length.
-#[inline(always)]
-pub fn run(input: &[i32], output: &mut [i32]) {
-    for (&x, y) in input.iter().zip(output) {
-        let chosen = x % 3 == 0 || (500..=1000).contains(&x);
-        // Computed for every x, as a branch would cost more. Below 1 it is the value of 1, which is 0.
-        let value = x_ln_x_mod_7(x.max(1));
-        *y = if chosen { value } else { x };
+/// The loop over slices of equal length: elements, results.
+pub struct Example2<'a>(pub &'a [i32], pub &'a mut [i32]);
+
+impl Loop for Example2<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Example2(input, output) = self;
+        assert_eq!(input.len(), output.len(), "a kernel needs as many results as elements");
+        for (&x, y) in input.iter().zip(output) {
+            let chosen = x % 3 == 0 || (500..=1000).contains(&x);
+            // Computed for every x, as a branch would cost more. Below 1 it is the value of 1, which is 0.
+            let value = x_ln_x_mod_7(x.max(1));
+            *y = if chosen { value } else { x };
+        }
     }
 }
 

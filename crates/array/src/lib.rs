@@ -24,6 +24,7 @@ pub mod kernels;
 pub mod operation;
 pub mod pool;
 pub mod random;
+pub mod reduction;
 
 pub use buffer::Buffer;
 pub use dtype::{DType, UnknownDType};
@@ -32,3 +33,4 @@ pub use grid::{Grid, LEN_MAX};
 pub use kernels::KERNELS_ID;
 pub use operation::{Operation, UnknownOperation, WrongDType};
 pub use pool::BufferPool;
+pub use reduction::{Partial, Reducer, ReductionError, Scalar, Tree, Values};

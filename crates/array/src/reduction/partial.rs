@@ -1,0 +1,181 @@
+//! What is known of consecutive elements so far.
+
+use std::fmt;
+
+use super::count::Count;
+use super::extreme::{Direction, Extreme};
+use super::moments::Moments;
+use super::product::Product;
+use super::sum::Sum;
+use super::{LEAF, NAN_F32, Reducer, Scalar, Values, canonical};
+use crate::DType;
+use crate::kernels::Build;
+
+/// What one reducer knows of consecutive elements so far, of a fixed small size.
+#[derive(Clone, Copy, Debug)]
+pub struct Partial {
+    reducer: Reducer,
+    dtype: DType,
+    pub(super) state: State,
+}
+
+/// What several reducers have in common.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum State {
+    /// Of sum and mean.
+    Sum(Sum),
+    Product(Product),
+    /// Of min, max, argmin and argmax.
+    Extreme(Extreme),
+    /// Of var and std.
+    Moments(Moments),
+    /// Of count, any and all.
+    Count(Count),
+}
+
+impl Partial {
+    /// What is known of no elements.
+    ///
+    /// # Panics
+    /// If the dtype is not computed on.
+    pub fn empty(reducer: Reducer, dtype: DType) -> Partial {
+        let state = match reducer {
+            Reducer::Sum | Reducer::Mean => State::Sum(Sum::empty(dtype)),
+            Reducer::Prod => State::Product(Product::empty(dtype)),
+            Reducer::Min | Reducer::Max | Reducer::Argmin | Reducer::Argmax => State::Extreme(Extreme::EMPTY),
+            Reducer::Var | Reducer::Std => State::Moments(Moments::EMPTY),
+            Reducer::Count | Reducer::Any | Reducer::All => State::Count(Count::EMPTY),
+        };
+        assert!(is_computed(dtype), "nothing is computed on {dtype}");
+        Partial { reducer, dtype, state }
+    }
+
+    /// What is known of one leaf, of which the first element has this index in the array.
+    ///
+    /// # Panics
+    /// If there are more than [`LEAF`] elements.
+    pub fn of(reducer: Reducer, build: Build, first_index: u64, values: Values<'_>) -> Partial {
+        assert!(values.len() <= LEAF, "a leaf of {} elements, {LEAF} at most", values.len());
+        let state = match reducer {
+            Reducer::Sum | Reducer::Mean => State::Sum(Sum::of(build, values)),
+            Reducer::Prod => State::Product(Product::of(build, values)),
+            Reducer::Min => State::Extreme(Extreme::of(Direction::Least, build, values)),
+            Reducer::Max => State::Extreme(Extreme::of(Direction::Greatest, build, values)),
+            Reducer::Argmin => State::Extreme(Extreme::first_of(Direction::Least, build, first_index, values)),
+            Reducer::Argmax => State::Extreme(Extreme::first_of(Direction::Greatest, build, first_index, values)),
+            Reducer::Var | Reducer::Std => State::Moments(Moments::of(build, values)),
+            Reducer::Count | Reducer::Any | Reducer::All => State::Count(Count::of(build, values)),
+        };
+        Partial { reducer, dtype: values.dtype(), state }
+    }
+
+    /// The reducer it is of.
+    pub fn reducer(&self) -> Reducer {
+        self.reducer
+    }
+
+    /// The dtype of the elements it is of.
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    pub(super) fn assert_like(&self, other: &Partial) {
+        let same = (self.reducer, self.dtype) == (other.reducer, other.dtype);
+        assert!(same, "{} of {} and {} of {}", self.reducer, self.dtype, other.reducer, other.dtype);
+    }
+
+    /// What is known of its elements and those of `later` together, which lie directly behind.
+    ///
+    /// # Panics
+    /// If they are of different reducers or dtypes.
+    pub fn merge(self, later: Partial) -> Partial {
+        self.assert_like(&later);
+        let state = match (self.state, later.state) {
+            (State::Sum(a), State::Sum(b)) => State::Sum(a.merge(b)),
+            (State::Product(a), State::Product(b)) => State::Product(a.merge(b)),
+            (State::Extreme(a), State::Extreme(b)) => State::Extreme(match self.reducer {
+                Reducer::Min => a.merge(b, Direction::Least),
+                Reducer::Max => a.merge(b, Direction::Greatest),
+                Reducer::Argmin => a.merge_first(b, Direction::Least),
+                _ => a.merge_first(b, Direction::Greatest),
+            }),
+            (State::Moments(a), State::Moments(b)) => State::Moments(a.merge(b)),
+            (State::Count(a), State::Count(b)) => State::Count(a.merge(b)),
+            _ => unreachable!("the reducer determines the state"),
+        };
+        Partial { state, ..self }
+    }
+
+    /// The value of the reduction, of dtype [`Reducer::output`].
+    ///
+    /// # Errors
+    /// [`ReductionError::Overflow`] if the sum or product of integers does not fit int64, [`ReductionError::Empty`] if there is no
+    /// element to be the least or greatest.
+    pub fn finish(self) -> Result<Scalar, ReductionError> {
+        let reducer = self.reducer;
+        Ok(match (reducer, self.state) {
+            (Reducer::Mean, State::Sum(sum)) => self.float(sum.mean()),
+            (_, State::Sum(Sum { total, .. })) => match total.integer() {
+                None => self.float(total.to_f64()),
+                Some(total) => Scalar::Int64(total.try_into().map_err(|_| ReductionError::Overflow { reducer })?),
+            },
+            (_, State::Product(Product::Float(product))) => self.float(product),
+            (_, State::Product(Product::Integer { negative, magnitude })) => {
+                let product = if negative { -i128::from(magnitude) } else { i128::from(magnitude) };
+                Scalar::Int64(product.try_into().map_err(|_| ReductionError::Overflow { reducer })?)
+            }
+            (_, State::Extreme(Extreme(found))) => {
+                let (value, index) = found.ok_or(ReductionError::Empty { reducer })?;
+                let is_index = matches!(reducer, Reducer::Argmin | Reducer::Argmax);
+                if is_index { Scalar::Int64(index.cast_signed()) } else { value }
+            }
+            (Reducer::Std, State::Moments(moments)) => self.float(moments.variance().sqrt()),
+            (_, State::Moments(moments)) => self.float(moments.variance()),
+            (Reducer::Any, State::Count(count)) => Scalar::Bool(count.nonzero > 0),
+            (Reducer::All, State::Count(count)) => Scalar::Bool(count.nonzero == count.len),
+            (_, State::Count(count)) => Scalar::Int64(count.nonzero.cast_signed()),
+        })
+    }
+
+    /// A float result, rounded once to float32 if the elements are.
+    fn float(&self, x: f64) -> Scalar {
+        match self.dtype {
+            DType::Float32 if x.is_nan() => Scalar::Float32(NAN_F32),
+            DType::Float32 => Scalar::Float32(x as f32),
+            _ => Scalar::Float64(canonical(x)),
+        }
+    }
+}
+
+/// Whether something is computed on arrays of this dtype.
+pub(super) fn is_computed(dtype: DType) -> bool {
+    matches!(dtype, DType::Bool | DType::Int32 | DType::Int64 | DType::Float32 | DType::Float64)
+}
+
+/// A reduction has no value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReductionError {
+    /// The sum or product of integers does not fit int64.
+    Overflow {
+        /// Which of them.
+        reducer: Reducer,
+    },
+    /// No elements have no least and no greatest.
+    Empty {
+        /// What was asked for.
+        reducer: Reducer,
+    },
+}
+
+impl fmt::Display for ReductionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ReductionError::Overflow { reducer } => {
+                write!(f, "the {reducer} does not fit int64; take {reducer}(float64(...)) for a rounded one")
+            }
+            ReductionError::Empty { reducer } => write!(f, "no elements have no {reducer}; it needs one at least"),
+        }
+    }
+}
+
+impl std::error::Error for ReductionError {}

@@ -1,0 +1,125 @@
+//! Sums.
+
+use super::{NAN, Values, canonical};
+use crate::DType;
+use crate::kernels::{Build, Loop};
+
+/// How many elements there are, and their sum.
+#[derive(Clone, Copy, Debug)]
+pub struct Sum {
+    pub len: u64,
+    pub total: Total,
+}
+
+/// A sum of elements.
+#[derive(Clone, Copy, Debug)]
+pub enum Total {
+    /// Of bool and integers: exact.
+    Integer(i128),
+    /// Of floats.
+    Float(f64),
+}
+
+impl Total {
+    /// The exact sum, if it is one.
+    pub fn integer(self) -> Option<i128> {
+        match self {
+            Total::Integer(total) => Some(total),
+            Total::Float(_) => None,
+        }
+    }
+
+    pub fn to_f64(self) -> f64 {
+        match self {
+            Total::Integer(total) => total as f64,
+            Total::Float(total) => total,
+        }
+    }
+}
+
+impl Sum {
+    pub fn empty(dtype: DType) -> Sum {
+        let total = match dtype {
+            DType::Float32 | DType::Float64 => Total::Float(0.0),
+            _ => Total::Integer(0),
+        };
+        Sum { len: 0, total }
+    }
+
+    pub fn of(build: Build, values: Values<'_>) -> Sum {
+        let total = match values {
+            Values::Bool(values) => Total::Integer(build.run(Bytes(values))),
+            Values::Int32(values) => Total::Integer(build.run(Ints(values))),
+            Values::Int64(values) => Total::Integer(build.run(Longs(values))),
+            Values::Float32(values) => Total::Float(canonical(build.run(Floats(values)))),
+            Values::Float64(values) => Total::Float(canonical(build.run(Floats(values)))),
+        };
+        Sum { len: values.len() as u64, total }
+    }
+
+    /// Saturating, because sums from elsewhere may be anything; 2^45 elements of int64 have one below 2^108.
+    pub fn merge(self, later: Sum) -> Sum {
+        let total = match (self.total, later.total) {
+            (Total::Integer(a), Total::Integer(b)) => Total::Integer(a.saturating_add(b)),
+            (Total::Float(a), Total::Float(b)) => Total::Float(canonical(a + b)),
+            _ => unreachable!("the dtype determines the kind"),
+        };
+        Sum { len: self.len.saturating_add(later.len), total }
+    }
+
+    pub fn mean(self) -> f64 {
+        if self.len == 0 { NAN } else { self.total.to_f64() / self.len as f64 }
+    }
+}
+
+struct Bytes<'a>(&'a [u8]);
+
+impl Loop for Bytes<'_> {
+    type Output = i128;
+
+    #[inline(always)]
+    fn run(self) -> i128 {
+        self.0.iter().map(|&x| u32::from(x != 0)).sum::<u32>().into()
+    }
+}
+
+struct Ints<'a>(&'a [i32]);
+
+impl Loop for Ints<'_> {
+    type Output = i128;
+
+    #[inline(always)]
+    fn run(self) -> i128 {
+        self.0.iter().map(|&x| i64::from(x)).sum::<i64>().into()
+    }
+}
+
+struct Longs<'a>(&'a [i64]);
+
+impl Loop for Longs<'_> {
+    type Output = i128;
+
+    /// An element is `high * 2^32 + low` with low in 0..2^32. The sum of the lows is below 2^42, so it is known from what the
+    /// wrapped sum of the elements differs from that of the highs: it needs no loop of its own.
+    #[inline(always)]
+    fn run(self) -> i128 {
+        let (mut wrapped, mut highs) = (0_i64, 0_i64);
+        for &x in self.0 {
+            wrapped = wrapped.wrapping_add(x);
+            highs += x >> 32;
+        }
+        let lows = wrapped.wrapping_sub(highs << 32);
+        (i128::from(highs) << 32) + i128::from(lows)
+    }
+}
+
+struct Floats<'a, T>(&'a [T]);
+
+impl<T: Copy + Into<f64>> Loop for Floats<'_, T> {
+    type Output = f64;
+
+    #[inline(always)]
+    fn run(self) -> f64 {
+        self.0.iter().fold(0.0, |sum, &x| sum + x.into())
+    }
+}

@@ -1,0 +1,1 @@
+//! The reductions against naive loops.

@@ -19,10 +19,12 @@ pub mod buffer;
 pub mod checksum;
 pub mod dtype;
 pub mod element;
+pub mod expression;
 pub mod grid;
 pub mod kernels;
 pub mod operation;
 pub mod pool;
+pub mod program;
 pub mod random;
 pub mod reduction;
 
@@ -33,4 +35,5 @@ pub use grid::{Grid, LEN_MAX};
 pub use kernels::KERNELS_ID;
 pub use operation::{Operation, UnknownOperation, WrongDType};
 pub use pool::BufferPool;
+pub use program::Program;
 pub use reduction::{Partial, Reducer, ReductionError, Scalar, Tree, Values};

@@ -5,6 +5,11 @@
 //! Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014, with the constants of Vigna's
 //! `splitmix64.c`). It is for test data and simulations, not for secrets.
 
+use crate::kernels::{Build, elementary};
+
+/// What an int of 53 bits is multiplied by to lie in [0, 1).
+const UNIT: f64 = 1.0 / (1_u64 << 53) as f64;
+
 /// The step of the sequence: 2^64 divided by the golden ratio, made odd.
 const GAMMA: u64 = 0x9E37_79B9_7F4A_7C15;
 
@@ -43,10 +48,47 @@ pub fn fill_int(seed: u64, start: u64, out: &mut [i32], low: i32, high_inclusive
 pub fn fill_double(seed: u64, start: u64, out: &mut [f64], low: f64, high: f64) {
     let width = high - low;
     assert!(low < high && width.is_finite(), "no uniform double in {low}..{high}");
-    const UNIT: f64 = 1.0 / (1_u64 << 53) as f64;
     for (index, value) in (start..).zip(out) {
         let unit = (bits(seed, index) >> 11) as f64 * UNIT;
         *value = (low + unit * width).min(high.next_down());
+    }
+}
+
+/// Fills `out` with elements `start..` of the int64 array of this seed: uniform in `low..=high_inclusive`, scaled as by
+/// [`fill_int`]; the probability of a value differs from the ideal by less than the width of the range times 2^-64 of itself.
+///
+/// # Panics
+/// If `low > high_inclusive`.
+pub fn fill_long(seed: u64, start: u64, out: &mut [i64], low: i64, high_inclusive: i64) {
+    assert!(low <= high_inclusive, "no int in {low}..={high_inclusive}");
+    let width = u128::from(high_inclusive.abs_diff(low)) + 1;
+    for (index, value) in (start..).zip(out) {
+        let offset = (u128::from(bits(seed, index)) * width) >> 64;
+        *value = low.wrapping_add_unsigned(offset as u64);
+    }
+}
+
+/// Fills `out` with elements `start..` of the array of this seed: of the standard normal distribution.
+///
+/// The method is that of Box and Muller ("A note on the generation of random normal deviates", 1958), of which each element takes
+/// the cosine: `sqrt(-2 ln u) cos(2 pi v)`, where u in (0, 1] and v in [0, 1) are multiples of 2^-53 from outputs 2i and 2i + 1.
+/// So no element is further than 8.6 from 0.
+pub fn fill_normal(seed: u64, start: u64, out: &mut [f64]) {
+    const BLOCK: usize = 512;
+    let build = Build::best();
+    let [mut u, mut v, mut logs] = [[0.0; BLOCK]; 3];
+    for (block, out) in out.chunks_mut(BLOCK).enumerate() {
+        let first = start + (block * BLOCK) as u64;
+        for ((u, v), index) in u.iter_mut().zip(&mut v).zip(first..) {
+            *u = ((bits(seed, index.wrapping_mul(2)) >> 11) + 1) as f64 * UNIT;
+            *v = (bits(seed, index.wrapping_mul(2).wrapping_add(1)) >> 11) as f64 * (UNIT * std::f64::consts::TAU);
+        }
+        let len = out.len();
+        elementary::Unary::Log.run(build, &u[..len], &mut logs[..len]);
+        elementary::Unary::Cos.run(build, &v[..len], out);
+        for (value, log) in out.iter_mut().zip(&logs) {
+            *value *= (-2.0 * log).sqrt();
+        }
     }
 }
 

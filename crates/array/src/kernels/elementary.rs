@@ -219,3 +219,108 @@ mod tests {
         }
     }
 }
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unary {
+    Cbrt,
+    Exp,
+    Expm1,
+    Log,
+    Log2,
+    Log10,
+    Log1p,
+    Sin,
+    Cos,
+    Tan,
+    Asin,
+    Acos,
+    Atan,
+    Sinh,
+    Cosh,
+    Tanh,
+}
+impl Unary {
+    pub const ALL: [Unary; 16] = {
+        use Unary::*;
+        [Cbrt, Exp, Expm1, Log, Log2, Log10, Log1p, Sin, Cos, Tan, Asin, Acos, Atan, Sinh, Cosh, Tanh]
+    };
+    pub fn name(self) -> &'static str {
+        use Unary::*;
+        match self {
+            Cbrt => "cbrt",
+            Exp => "exp",
+            Expm1 => "expm1",
+            Log => "log",
+            Log2 => "log2",
+            Log10 => "log10",
+            Log1p => "log1p",
+            Sin => "sin",
+            Cos => "cos",
+            Tan => "tan",
+            Asin => "asin",
+            Acos => "acos",
+            Atan => "atan",
+            Sinh => "sinh",
+            Cosh => "cosh",
+            Tanh => "tanh",
+        }
+    }
+    pub fn run(self, _: super::Build, input: &[f64], output: &mut [f64]) {
+        use Unary::*;
+        let f = match self {
+            Cbrt => libm::cbrt,
+            Exp => libm::exp,
+            Expm1 => libm::expm1,
+            Log => libm::log,
+            Log2 => libm::log2,
+            Log10 => libm::log10,
+            Log1p => libm::log1p,
+            Sin => libm::sin,
+            Cos => libm::cos,
+            Tan => libm::tan,
+            Asin => libm::asin,
+            Acos => libm::acos,
+            Atan => libm::atan,
+            Sinh => libm::sinh,
+            Cosh => libm::cosh,
+            Tanh => libm::tanh,
+        };
+        for (x, y) in input.iter().zip(output) {
+            *y = f(*x);
+        }
+    }
+}
+pub fn sin_cos(build: super::Build, input: &[f64], sin: &mut [f64], cos: &mut [f64]) {
+    Unary::Sin.run(build, input, sin);
+    Unary::Cos.run(build, input, cos);
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Binary {
+    Pow,
+    Atan2,
+    Hypot,
+    Fmod,
+}
+impl Binary {
+    pub const ALL: [Binary; 4] = [Binary::Pow, Binary::Atan2, Binary::Hypot, Binary::Fmod];
+    pub fn name(self) -> &'static str {
+        use Binary::*;
+        match self {
+            Pow => "pow",
+            Atan2 => "atan2",
+            Hypot => "hypot",
+            Fmod => "fmod",
+        }
+    }
+    pub fn run(self, _: super::Build, a: &[f64], b: &[f64], output: &mut [f64]) {
+        use Binary::*;
+        let f = match self {
+            Pow => libm::pow,
+            Atan2 => libm::atan2,
+            Hypot => libm::hypot,
+            Fmod => libm::fmod,
+        };
+        for ((y, a), b) in output.iter_mut().zip(a).zip(b) {
+            *y = f(*a, *b);
+        }
+    }
+}

@@ -12,9 +12,11 @@
 //! (their bits change with its version), reductions.
 
 pub mod build;
-mod elementary;
+pub mod elementary;
+pub mod elementwise;
 mod example1;
 mod example2;
+pub mod number;
 
 pub use build::{Build, Loop};
 

@@ -102,6 +102,21 @@ pub enum Values<'a> {
 }
 
 impl<'a> Values<'a> {
+    /// Elements from their bytes.
+    ///
+    /// # Panics
+    /// If the dtype is not computed on, or the bytes are not aligned for it or no whole number of elements.
+    pub fn of(dtype: DType, bytes: &'a [u8]) -> Values<'a> {
+        match dtype {
+            DType::Bool => Values::Bool(bytes),
+            DType::Int32 => Values::Int32(bytemuck::cast_slice(bytes)),
+            DType::Int64 => Values::Int64(bytemuck::cast_slice(bytes)),
+            DType::Float32 => Values::Float32(bytemuck::cast_slice(bytes)),
+            DType::Float64 => Values::Float64(bytemuck::cast_slice(bytes)),
+            other => panic!("nothing is computed on {other}"),
+        }
+    }
+
     /// Their dtype.
     pub fn dtype(self) -> DType {
         match self {

@@ -1,0 +1,82 @@
+//! Loops over elements: one value from one, two or three.
+
+use super::Loop;
+
+/// `output = function(a)`.
+pub struct Map1<'a, A, O, F>(pub &'a [A], pub &'a mut [O], pub F);
+
+/// `output = function(a, b)`.
+pub struct Map2<'a, A, B, O, F>(pub &'a [A], pub &'a [B], pub &'a mut [O], pub F);
+
+/// `output = function(a, b, c)`.
+pub struct Map3<'a, A, B, C, O, F>(pub &'a [A], pub &'a [B], pub &'a [C], pub &'a mut [O], pub F);
+
+/// Whether any element is so.
+pub struct Any1<'a, A, F>(pub &'a [A], pub F);
+
+/// Whether any pair of elements is so.
+pub struct Any2<'a, A, B, F>(pub &'a [A], pub &'a [B], pub F);
+
+impl<A: Copy, O, F: Fn(A) -> O> Loop for Map1<'_, A, O, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Map1(a, output, function) = self;
+        for (y, a) in output.iter_mut().zip(a) {
+            *y = function(*a);
+        }
+    }
+}
+
+impl<A: Copy, B: Copy, O, F: Fn(A, B) -> O> Loop for Map2<'_, A, B, O, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Map2(a, b, output, function) = self;
+        for ((y, a), b) in output.iter_mut().zip(a).zip(b) {
+            *y = function(*a, *b);
+        }
+    }
+}
+
+impl<A: Copy, B: Copy, C: Copy, O, F: Fn(A, B, C) -> O> Loop for Map3<'_, A, B, C, O, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Map3(a, b, c, output, function) = self;
+        for (((y, a), b), c) in output.iter_mut().zip(a).zip(b).zip(c) {
+            *y = function(*a, *b, *c);
+        }
+    }
+}
+
+impl<A: Copy, F: Fn(A) -> bool> Loop for Any1<'_, A, F> {
+    type Output = bool;
+
+    #[inline(always)]
+    fn run(self) -> bool {
+        let Any1(a, is_so) = self;
+        let mut any = false;
+        for a in a {
+            any |= is_so(*a);
+        }
+        any
+    }
+}
+
+impl<A: Copy, B: Copy, F: Fn(A, B) -> bool> Loop for Any2<'_, A, B, F> {
+    type Output = bool;
+
+    #[inline(always)]
+    fn run(self) -> bool {
+        let Any2(a, b, is_so) = self;
+        let mut any = false;
+        for (a, b) in a.iter().zip(b) {
+            any |= is_so(*a, *b);
+        }
+        any
+    }
+}

@@ -1,0 +1,212 @@
+//! A program made ready to run: who needs which register when, and what is the same for all elements.
+
+use super::{Node, NodeId, Op, Outcome, Program, Unary};
+use crate::DType;
+use crate::kernels::elementary;
+use crate::reduction::Reducer;
+
+/// Where a value is while a block is computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In the block of this input.
+    Input(usize),
+    /// The same for all blocks.
+    Constant(usize),
+    /// In a register, for a while.
+    Register(usize),
+    /// In the block of the result.
+    Output,
+}
+
+/// One step of the machine.
+#[derive(Clone, Debug)]
+pub struct Instruction {
+    pub op: Step,
+    /// Dtype of the values it takes; of the last of them, if it is `where`.
+    pub input: DType,
+    /// Dtype of the value it gives.
+    pub dtype: DType,
+    pub args: Vec<Place>,
+    pub guard: Option<Place>,
+    pub out: Place,
+}
+
+/// What a step does.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Step {
+    /// What the node says.
+    Node(Op),
+    /// Sine, and the cosine of the same values into this register.
+    SinCos(usize),
+    /// Cosine, and the sine of the same values into this register.
+    CosSin(usize),
+    /// The same value in another place.
+    Copy,
+}
+
+/// A program that is ready to run.
+#[derive(Clone, Debug)]
+pub struct Compiled {
+    pub instructions: Vec<Instruction>,
+    /// Dtypes and bits of what is the same for all elements.
+    pub constants: Vec<(DType, u64)>,
+    pub registers: usize,
+    /// What is reduced, and where it is.
+    pub reductions: Vec<(Reducer, DType, Place)>,
+}
+
+impl Compiled {
+    /// Makes a program ready.
+    pub fn new(program: &Program) -> Compiled {
+        Compiler::new(program).compile()
+    }
+}
+
+struct Compiler<'a> {
+    nodes: &'a [Node],
+    outcome: &'a Outcome,
+    places: Vec<Option<Place>>,
+    /// After which node a node's value is not needed any more; none if nothing needs it.
+    last_use: Vec<Option<usize>>,
+    free: Vec<usize>,
+    compiled: Compiled,
+}
+
+/// After all nodes.
+const AT_THE_END: usize = usize::MAX;
+
+impl<'a> Compiler<'a> {
+    fn new(program: &'a Program) -> Compiler<'a> {
+        let (nodes, outcome) = (&program.nodes[..], &program.outcome);
+        let mut last_use = vec![None; nodes.len()];
+        let kept: Vec<NodeId> = match outcome {
+            Outcome::Elements(node) => vec![*node],
+            Outcome::Reductions(all) => all.iter().map(|(_, node)| *node).collect(),
+        };
+        kept.iter().for_each(|node| last_use[*node as usize] = Some(AT_THE_END));
+        // What nobody needs is not computed: only a node that is needed needs others.
+        for (at, node) in nodes.iter().enumerate().rev() {
+            if last_use[at].is_some() {
+                for arg in node.args.iter().chain(&node.guard) {
+                    let last = &mut last_use[*arg as usize];
+                    *last = Some(last.unwrap_or(at));
+                }
+            }
+        }
+        let compiled =
+            Compiled { instructions: Vec::new(), constants: Vec::new(), registers: 0, reductions: Vec::new() };
+        Compiler { nodes, outcome, places: vec![None; nodes.len()], last_use, free: Vec::new(), compiled }
+    }
+
+    fn compile(mut self) -> Compiled {
+        for at in 0..self.nodes.len() {
+            if self.last_use[at].is_some() && self.places[at].is_none() {
+                self.place(at);
+            }
+            self.release(at);
+        }
+        match self.outcome {
+            Outcome::Elements(node) => self.finish(*node as usize),
+            Outcome::Reductions(all) => {
+                let reduced = |(reducer, node): &(Reducer, NodeId)| {
+                    let at = *node as usize;
+                    (*reducer, self.nodes[at].dtype, self.places[at].expect("it is kept"))
+                };
+                self.compiled.reductions = all.iter().map(reduced).collect();
+            }
+        }
+        self.compiled
+    }
+
+    /// Finds a place for a node's value, and has it computed into that.
+    fn place(&mut self, at: usize) {
+        let node = &self.nodes[at];
+        let place = match node.op {
+            Op::Input(input) => Place::Input(input as usize),
+            Op::Constant(bits) => {
+                self.compiled.constants.push((node.dtype, bits));
+                Place::Constant(self.compiled.constants.len() - 1)
+            }
+            op => {
+                let step = match self.other_of_sin_cos(at) {
+                    Some((other, step)) => {
+                        let register = self.register();
+                        self.places[other] = Some(Place::Register(register));
+                        step(register)
+                    }
+                    None => Step::Node(op),
+                };
+                let out = match *self.outcome {
+                    Outcome::Elements(kept) if kept as usize == at => Place::Output,
+                    _ => Place::Register(self.register()),
+                };
+                let input = node.args.last().map_or(node.dtype, |arg| self.nodes[*arg as usize].dtype);
+                let args = node.args.iter().map(|arg| self.place_of(*arg)).collect();
+                let guard = node.guard.map(|guard| self.place_of(guard));
+                self.compiled.instructions.push(Instruction { op: step, input, dtype: node.dtype, args, guard, out });
+                out
+            }
+        };
+        self.places[at] = Some(place);
+    }
+
+    /// The node that is the cosine of what this node is the sine of, or the other way round, if both are needed; and the step that
+    /// gives both.
+    fn other_of_sin_cos(&self, at: usize) -> Option<(usize, fn(usize) -> Step)> {
+        use elementary::Unary::{Cos, Sin};
+        let node = &self.nodes[at];
+        let (other, step): (_, fn(usize) -> Step) = match node.op {
+            Op::Unary(Unary::Elementary(Sin)) => (Cos, Step::SinCos),
+            Op::Unary(Unary::Elementary(Cos)) => (Sin, Step::CosSin),
+            _ => return None,
+        };
+        let is_kept = |at: usize| matches!(*self.outcome, Outcome::Elements(kept) if kept as usize == at);
+        let wanted = Op::Unary(Unary::Elementary(other));
+        let found = (at + 1..self.nodes.len()).find(|later| {
+            let candidate = &self.nodes[*later];
+            candidate.op == wanted && candidate.args == node.args && self.last_use[*later].is_some() && !is_kept(*later)
+        });
+        found.map(|other| (other, step))
+    }
+
+    fn place_of(&self, node: NodeId) -> Place {
+        self.places[node as usize].expect("nodes take only nodes before them")
+    }
+
+    fn register(&mut self) -> usize {
+        self.free.pop().unwrap_or_else(|| {
+            self.compiled.registers += 1;
+            self.compiled.registers - 1
+        })
+    }
+
+    /// Frees the registers whose values this node was the last to need.
+    fn release(&mut self, at: usize) {
+        let node = &self.nodes[at];
+        let mut over: Vec<NodeId> = node.args.iter().chain(&node.guard).copied().collect();
+        over.sort_unstable();
+        over.dedup();
+        for arg in over.into_iter().filter(|arg| self.last_use[*arg as usize] == Some(at)) {
+            if let Some(Place::Register(register)) = self.places[arg as usize] {
+                self.free.push(register);
+            }
+        }
+    }
+
+    /// Sees to it that the kept value is in the output.
+    fn finish(&mut self, kept: usize) {
+        let place = self.places[kept].expect("it is kept");
+        if place != Place::Output {
+            let dtype = self.nodes[kept].dtype;
+            let (op, out) = (Step::Copy, Place::Output);
+            self.compiled.instructions.push(Instruction {
+                op,
+                input: dtype,
+                dtype,
+                args: vec![place],
+                guard: None,
+                out,
+            });
+        }
+    }
+}

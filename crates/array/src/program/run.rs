@@ -1,0 +1,230 @@
+//! Running a program over a piece of an array: chunk by chunk on the threads of a pool, block by block in each chunk.
+//!
+//! Chunks and blocks are counted from the beginning of the piece. A piece begins at a multiple of [`CHUNK`] elements of the array (a
+//! segment does), so what is reduced is combined in the same order whatever the layout and the number of threads.
+
+use super::compile::Compiled;
+use super::machine::{BLOCK, Block, Fault, Machine, make_nans_equal};
+use super::{INPUTS_MAX, Program};
+use crate::kernels::Build;
+use crate::reduction::{LEAF, Partial, Tree, Values};
+use crate::{Buffer, DType, checksum};
+use rayon::prelude::*;
+use std::fmt;
+
+/// Elements that a thread takes at a time. Eight bytes of each in input and output fit the second-level cache of any CPU in use
+/// (256 KiB and more), so a checksum is taken before they go to memory; and the 5 to 50 microseconds of work outweigh handing
+/// them to another thread.
+pub const CHUNK: usize = 8192;
+
+// Leaves are counted from the beginning of the array, and each chunk has a tree of its own.
+const _: () = assert!(BLOCK.is_multiple_of(LEAF) && CHUNK.is_multiple_of(BLOCK) && (CHUNK / LEAF).is_power_of_two());
+
+/// The bytes of an input.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'a> {
+    /// The elements of the piece.
+    pub bytes: &'a [u8],
+    /// What the CRC-32C of these bytes must be, if that is to be checked while they are read.
+    pub crc32c: Option<u32>,
+}
+
+/// An element that has no value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ElementError {
+    /// Its place in the array.
+    pub index: u64,
+    /// Why.
+    pub fault: Fault,
+}
+
+impl fmt::Display for ElementError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "element {}: {}", self.index, self.fault)
+    }
+}
+
+impl std::error::Error for ElementError {}
+
+/// Why a run gave nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RunError {
+    /// The bytes of this input do not have their checksum.
+    Broken(usize),
+    /// An element has no value; the first one in this piece.
+    Element(ElementError),
+}
+
+impl Program {
+    /// Computes a piece: `len` elements from `start` on, into `output`, which may hold anything before. Gives the CRC-32C of the
+    /// result's bytes.
+    ///
+    /// The work is shared by the rayon pool this is called on; [`CHUNK`] elements or less are computed by the caller's thread. The
+    /// bits are the same either way.
+    ///
+    /// # Errors
+    /// See [`RunError`]; the output means nothing then.
+    ///
+    /// # Panics
+    /// If the program reduces, or lengths do not fit: whoever calls has checked that.
+    pub fn apply_into(
+        &self,
+        sources: &[Source<'_>],
+        start: u64,
+        len: usize,
+        output: &mut Buffer,
+    ) -> Result<u32, RunError> {
+        let dtype = self.output().expect("it gives elements");
+        let compiled = Compiled::new(self);
+        let piece = Piece::new(self, sources, start, len);
+        assert_eq!(output.len(), len * dtype.size(), "a result has as many elements as its input");
+        let results = output.as_bytes_mut();
+        let chunk = |machine: &mut Machine, at: usize, results: &mut [u8]| {
+            let checked = piece.chunk(at, machine, |machine, block, from| {
+                let results = &mut results[from * dtype.size()..][..block.len * dtype.size()];
+                machine.run(block, results)?;
+                make_nans_equal(Build::best(), dtype, results);
+                Ok(())
+            })?;
+            Ok(Checked { output: checksum::crc32c(results), ..checked })
+        };
+        let new = || Machine::new(&compiled, Build::best());
+        let checked: Checked = if len <= CHUNK {
+            chunk(&mut new(), 0, results)?
+        } else {
+            let chunks = results.par_chunks_mut(CHUNK * dtype.size()).enumerate();
+            let all: Vec<_> = chunks.map_init(new, |machine, (at, results)| chunk(machine, at, results)).collect();
+            piece.joined(all, dtype.size())?
+        };
+        piece.compare(&checked)?;
+        Ok(checked.output)
+    }
+
+    /// What the program's reductions make of a piece: `len` elements from `start` on.
+    ///
+    /// # Errors
+    /// See [`RunError`].
+    ///
+    /// # Panics
+    /// If the program gives elements, or lengths do not fit: whoever calls has checked that.
+    pub fn reduce(&self, sources: &[Source<'_>], start: u64, len: usize) -> Result<Vec<Partial>, RunError> {
+        let compiled = Compiled::new(self);
+        assert!(!compiled.reductions.is_empty(), "it reduces");
+        let piece = Piece::new(self, sources, start, len);
+        let trees = || -> Vec<Tree> {
+            compiled.reductions.iter().map(|(reducer, dtype, _)| Tree::new(*reducer, *dtype)).collect()
+        };
+        let chunk = |machine: &mut Machine, at: usize| {
+            let mut found = trees();
+            let checked = piece.chunk(at, machine, |machine, block, _| {
+                machine.run(block, &mut [])?;
+                for (tree, (_, dtype, place)) in found.iter_mut().zip(&compiled.reductions) {
+                    let values = Values::of(*dtype, machine.value(*place, *dtype, block));
+                    tree.push_leaves(Build::best(), block.start, values);
+                }
+                Ok(())
+            })?;
+            Ok((checked, found.into_iter().map(Tree::finish).collect::<Vec<Partial>>()))
+        };
+        let new = || Machine::new(&compiled, Build::best());
+        let chunks = len.div_ceil(CHUNK);
+        let all: Vec<_> = match chunks {
+            0 => Vec::new(),
+            1 => vec![chunk(&mut new(), 0)],
+            _ => (0..chunks).into_par_iter().map_init(new, chunk).collect(),
+        };
+        let mut whole = trees();
+        let mut checked = Vec::with_capacity(chunks);
+        for chunk in all {
+            checked.push(chunk.map(|(checked, partials)| {
+                whole.iter_mut().zip(partials).for_each(|(tree, partial)| tree.push(partial));
+                checked
+            }));
+        }
+        piece.compare(&piece.joined(checked, 0)?)?;
+        Ok(whole.into_iter().map(Tree::finish).collect())
+    }
+}
+
+/// CRC-32C of what was read and of what was made.
+#[derive(Clone, Copy)]
+struct Checked {
+    inputs: [u32; INPUTS_MAX],
+    output: u32,
+}
+
+/// What a run goes over.
+struct Piece<'a> {
+    dtypes: &'a [DType],
+    sources: &'a [Source<'a>],
+    start: u64,
+    len: usize,
+}
+
+impl<'a> Piece<'a> {
+    fn new(program: &'a Program, sources: &'a [Source<'a>], start: u64, len: usize) -> Piece<'a> {
+        let dtypes = program.inputs();
+        assert_eq!(sources.len(), dtypes.len(), "as many sources as inputs");
+        for (source, dtype) in sources.iter().zip(dtypes) {
+            assert_eq!(source.bytes.len(), len * dtype.size(), "every input has {len} elements");
+        }
+        Piece { dtypes, sources, start, len }
+    }
+
+    /// Elements of a chunk.
+    fn chunk_len(&self, at: usize) -> usize {
+        CHUNK.min(self.len - at * CHUNK)
+    }
+
+    /// The bytes of an input from an element of this piece on.
+    fn bytes(&self, input: usize, from: usize, len: usize) -> &'a [u8] {
+        let size = self.dtypes[input].size();
+        &self.sources[input].bytes[from * size..][..len * size]
+    }
+
+    /// Goes through the blocks of a chunk: `each` gets the machine, the block, and the place of its first element in the chunk.
+    fn chunk(
+        &self,
+        at: usize,
+        machine: &mut Machine,
+        mut each: impl FnMut(&mut Machine, &Block<'_>, usize) -> Result<(), (usize, Fault)>,
+    ) -> Result<Checked, RunError> {
+        let len = self.chunk_len(at);
+        let mut checked = Checked { inputs: [0; INPUTS_MAX], output: 0 };
+        for (input, source) in self.sources.iter().enumerate() {
+            if source.crc32c.is_some() {
+                checked.inputs[input] = checksum::crc32c(self.bytes(input, at * CHUNK, len));
+            }
+        }
+        for from in (0..len).step_by(BLOCK) {
+            let (first, len) = (at * CHUNK + from, BLOCK.min(len - from));
+            let inputs: Vec<&[u8]> = (0..self.sources.len()).map(|input| self.bytes(input, first, len)).collect();
+            let block = Block { start: self.start + first as u64, len, inputs: &inputs };
+            let failed = |(at, fault)| RunError::Element(ElementError { index: block.start + at as u64, fault });
+            each(machine, &block, from).map_err(failed)?;
+        }
+        Ok(checked)
+    }
+
+    /// The checksums of all chunks, in order; the error of the first chunk that has one.
+    fn joined(&self, chunks: Vec<Result<Checked, RunError>>, output_size: usize) -> Result<Checked, RunError> {
+        let mut all = Checked { inputs: [0; INPUTS_MAX], output: 0 };
+        for (at, chunk) in chunks.into_iter().enumerate() {
+            let (chunk, len) = (chunk?, self.chunk_len(at) as u64);
+            for ((all, next), dtype) in all.inputs.iter_mut().zip(chunk.inputs).zip(self.dtypes) {
+                *all = checksum::combine(*all, next, len * dtype.size() as u64);
+            }
+            all.output = checksum::combine(all.output, chunk.output, len * output_size as u64);
+        }
+        Ok(all)
+    }
+
+    /// Whether every input had the bytes it should have.
+    fn compare(&self, checked: &Checked) -> Result<(), RunError> {
+        let is_broken = |(source, found): (&Source<'_>, &u32)| source.crc32c.is_some_and(|crc32c| crc32c != *found);
+        match self.sources.iter().zip(&checked.inputs).position(is_broken) {
+            Some(input) => Err(RunError::Broken(input)),
+            None => Ok(()),
+        }
+    }
+}

@@ -6,7 +6,8 @@ use std::str::FromStr;
 use std::sync::OnceLock;
 
 use crate::expression::parse_expression;
-use crate::{DType, Program};
+use crate::program::Source;
+use crate::{Buffer, DType, Program};
 
 /// A function of one element, applied to every element of an array.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -62,6 +63,18 @@ impl Operation {
                 "int32(where(x % 3 == 0 or 500 <= x <= 1000, where(x > 0, trunc(fmod(x * log(x), 7)), 0), x))"
             }
         }
+    }
+
+    /// Applies it to elements: the result and the CRC-32C of its bytes.
+    ///
+    /// # Panics
+    /// If the buffer's length is not a multiple of the size of [`Operation::input`].
+    pub fn apply(self, input: &Buffer) -> (Buffer, u32) {
+        let len = input.len() / self.input().size();
+        let mut output = Buffer::zeroed(len * self.output().size());
+        let source = Source { bytes: input.as_bytes(), crc32c: None };
+        let crc32c = self.program().apply_into(&[source], 0, len, &mut output).expect("every element has a value");
+        (output, crc32c)
     }
 
     /// Its program.

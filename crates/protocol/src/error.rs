@@ -25,6 +25,10 @@ pub enum ErrorCode {
     UnknownVersion,
     /// No operation has this name.
     UnknownOperation,
+    /// The text is no expression; `column` tells where.
+    BadExpression,
+    /// An element has no value: an int divided by zero, a number that does not fit the dtype it is cast to.
+    BadElement,
     /// No running operation has this id.
     UnknownOperationId,
     /// No upload has this id (any more); begin again with CREATE_ARRAY.
@@ -83,8 +87,9 @@ impl ErrorCode {
                 true
             }
             Malformed | TooLarge | UnknownType | NotAllowed | Unsupported | InvalidName | UnknownArray
-            | UnknownVersion | UnknownOperation | UnknownOperationId | TypeMismatch | OutOfRange | AlreadyExists
-            | SegmentsLost | Cancelled | Fenced | WrongCluster | OutcomeUnknown | IdReused | Internal => false,
+            | UnknownVersion | UnknownOperation | BadExpression | BadElement | UnknownOperationId | TypeMismatch
+            | OutOfRange | AlreadyExists | SegmentsLost | Cancelled | Fenced | WrongCluster | OutcomeUnknown
+            | IdReused | Internal => false,
         }
     }
 }
@@ -117,6 +122,9 @@ pub struct WireError {
     /// The workers it is about.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub workers: Vec<WorkerId>,
+    /// The character of an expression that it is about, counted from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub column: Option<u32>,
 }
 
 /// Most segments an error lists, so that it always fits into a header line.
@@ -133,6 +141,7 @@ impl WireError {
             array: None,
             segments: Vec::new(),
             workers: Vec::new(),
+            column: None,
         }
     }
 
@@ -151,6 +160,12 @@ impl WireError {
     /// Names the workers it is about.
     pub fn workers(mut self, workers: impl IntoIterator<Item = WorkerId>) -> WireError {
         self.workers = workers.into_iter().collect();
+        self
+    }
+
+    /// Names the character of an expression that it is about.
+    pub fn column(mut self, column: u32) -> WireError {
+        self.column = Some(column);
         self
     }
 

@@ -136,7 +136,7 @@ pub struct AbandonArray {
 pub struct ApplyOperation {
     /// The array by name, or one version by handle.
     pub array_id: String,
-    /// The operation's name.
+    /// An expression, or the name of an operation.
     pub operation: String,
     /// The array that the result shall become; without it, it becomes the unnamed result of the array.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -193,6 +193,148 @@ pub struct OperationComplete {
     pub durability: Durability,
     /// From the request to this answer.
     pub elapsed_us: u64,
+    /// What it took; when it is complete.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receipt: Option<Receipt>,
+}
+
+/// What an operation took.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Receipt {
+    /// Bytes of elements that were read from memory, of all workers together.
+    pub bytes_read: u64,
+    /// Bytes of elements that were written to memory, of all workers together.
+    pub bytes_written: u64,
+    /// Bytes of elements that went from worker to worker.
+    pub network_bytes: u64,
+    /// Segments that were given to another worker because the first one failed.
+    pub retries: u32,
+    /// Segments that were read and lost their primary meanwhile, so that another copy was promoted.
+    pub promoted: u32,
+    /// Who did how much, by id.
+    pub workers: Vec<WorkerReceipt>,
+}
+
+/// What an operation took of one worker.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkerReceipt {
+    /// The worker.
+    pub worker: WorkerId,
+    /// Segments that it computed.
+    pub segments: u32,
+    /// Time that its threads were busy with them, all together; none for what has not been done yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub busy_us: Option<u64>,
+    /// Bytes of elements that it read.
+    pub bytes_read: u64,
+    /// Bytes of elements that it wrote.
+    pub bytes_written: u64,
+    /// Memory that it took for copies: of the result, and of what was read and not here before.
+    pub memory_bytes: u64,
+}
+
+/// Data of EXPLAIN: asks what an operation would do, without doing it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Explain {
+    /// The array by name, or one version by handle.
+    pub array_id: String,
+    /// An expression, the name of an operation, or reductions.
+    pub operation: String,
+}
+
+/// Data of EXPLANATION: what an operation would do if it began now and nobody failed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Explanation {
+    /// The array it is about.
+    pub array_id: String,
+    /// What is computed, one step a line: a number, the dtype, and what is done with the numbers before.
+    pub steps: Vec<String>,
+    /// What it reads, by handle.
+    pub reads: Vec<String>,
+    /// The dtype of the result; none if it is reduced.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::dtype::optional")]
+    pub dtype: Option<DType>,
+    /// Elements of the array.
+    pub elements: u64,
+    /// Segments that are computed.
+    pub segments: u32,
+    /// Copies that the result will have; 0 if it is reduced.
+    pub copies: u32,
+    /// How replicas get their copies: "recomputed" or "received".
+    pub replicas: String,
+    /// What it will take, busy time not included.
+    pub estimate: Receipt,
+    /// Why it would be refused now, if it would.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<crate::error::WireError>,
+}
+
+/// Data of REDUCE_ARRAY.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReduceArray {
+    /// The array by name, or one version by handle.
+    pub array_id: String,
+    /// Reductions of expressions, separated by commas: `sum(sin(x)), max(x)`.
+    pub reductions: String,
+}
+
+/// Data of REDUCTION_COMPLETE.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReductionComplete {
+    /// The array it was of.
+    pub array_id: String,
+    /// `NAME@vN` of what was read.
+    pub handle: String,
+    /// The values, in the order of the request.
+    pub values: Vec<ReducedValue>,
+    /// Elements that were reduced.
+    pub elements: u64,
+    /// Segments that they lie in.
+    pub segments: u32,
+    /// Segments that were given to another worker because the first one failed.
+    pub redispatched: u32,
+    /// From the request to this answer.
+    pub elapsed_us: u64,
+    /// What it took.
+    pub receipt: Receipt,
+}
+
+/// What a reduction gave.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReducedValue {
+    /// The reduction, as it was asked for.
+    pub reduction: String,
+    /// The dtype of the value.
+    #[serde(with = "crate::dtype")]
+    pub dtype: DType,
+    /// The value in decimal, as many digits as tell it from all others of its dtype; or `NaN`, `inf`, `-inf`, `true`, `false`.
+    pub value: String,
+}
+
+/// Data of GENERATE_ARRAY: has the workers make a new array. Answered as APPLY_OPERATION with `into`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GenerateArray {
+    /// The name it shall have.
+    pub array_id: String,
+    /// What its elements are: `zeros(1000)`, `uniform(0, 1, (100, 100))`.
+    pub generator: String,
+    /// The dtype of its elements; without it that which NumPy would choose.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::dtype::optional")]
+    pub dtype: Option<DType>,
+    /// Which random numbers; below 2^53.
+    #[serde(default)]
+    pub seed: u64,
+    /// Whether it may take the place of an array of that name.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub replace: bool,
 }
 
 /// Data of WAIT_OPERATION.
@@ -513,7 +655,7 @@ pub struct OperationInfo {
     pub operation: VersionId,
     /// The array it is applied to.
     pub array_id: String,
-    /// The operation's name.
+    /// The operation's name, its expression, its reductions, or what makes the array.
     pub name: String,
     /// The array the result becomes, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -95,6 +95,16 @@ messages! {
     "APPLY_OPERATION" => ApplyOperation(ApplyOperation),
     /// Master: computed, or begun.
     "OPERATION_COMPLETE" => OperationComplete(OperationComplete),
+    /// Client: what would that cost?
+    "EXPLAIN" => Explain(Explain),
+    /// Master: this.
+    "EXPLANATION" => Explanation(Explanation),
+    /// Client: make one value, or several, of all elements.
+    "REDUCE_ARRAY" => ReduceArray(ReduceArray),
+    /// Master: these.
+    "REDUCTION_COMPLETE" => ReductionComplete(ReductionComplete),
+    /// Client: have the workers make an array.
+    "GENERATE_ARRAY" => GenerateArray(GenerateArray),
     /// Client: tell me when this operation ends.
     "WAIT_OPERATION" => WaitOperation(WaitOperation),
     /// Client: stop this operation.

@@ -116,19 +116,21 @@ pub struct Reserve {
     pub segments: Vec<(SegmentIndex, u64)>,
 }
 
-/// Data of PROCESS_SEGMENT: compute segments of `result` from those of `source` with the same numbers.
+/// Data of PROCESS_SEGMENT: compute segments of `result` from those of other versions with the same numbers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ProcessSegment {
-    /// The operation's name.
+    /// The program, as `array::program` writes it; the name of an operation is one.
     pub operation: String,
-    /// The version to read.
-    pub source: VersionId,
-    /// The version to make.
+    /// The versions it reads, in the order of its inputs. None for one that makes its elements from nothing.
+    pub sources: Vec<VersionId>,
+    /// The version to make; if the program reduces, the name of its computation.
     pub result: VersionId,
+    /// Elements of the whole result, which tell where a segment begins and ends.
+    pub elements: u64,
     /// The segments.
     pub segments: Vec<SegmentIndex>,
-    /// Whether to check the source's bytes against its checksum first: the results of two workers differed.
+    /// Whether to check the sources' bytes against their checksums: there is nobody to compare the result with, or two differed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub verify: bool,
     /// Those of them whose elements are wanted with the answer.
@@ -147,18 +149,34 @@ pub struct SegmentResult {
     /// Segments that could not be computed here.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed: Vec<FailedSegment>,
+    /// What was reduced: for each segment `[segment, [what is known of it, in hexadecimal, …]]`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub partials: Vec<ReducedSegment>,
     /// Time spent computing, of all threads together.
     pub busy_us: u64,
+    /// Bytes of elements read for it.
+    #[serde(default)]
+    pub bytes_read: u64,
+    /// Bytes of elements written for it.
+    #[serde(default)]
+    pub bytes_written: u64,
     /// Segments among `copies` whose elements follow, in this order, without anything in between.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub inline: Vec<SegmentIndex>,
 }
+
+/// What the reductions of a program made of one segment: `[segment, [what is known of it, in hexadecimal, …]]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ReducedSegment(pub SegmentIndex, pub Vec<String>);
 
 /// One segment that could not be computed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FailedSegment {
     /// Its ordinal.
     pub segment: SegmentIndex,
+    /// The version whose copy is missing or broken, if that is why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<VersionId>,
     /// Why.
     pub error: WireError,
 }

@@ -217,7 +217,7 @@ pub struct Receipt {
 }
 
 /// What an operation took of one worker.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WorkerReceipt {
     /// The worker.

@@ -11,7 +11,7 @@
 //! would, since the original cannot come back with what it has.
 
 use crate::Settings;
-use crate::guest::{Effect, Event, Guest, SILENCE_MAX, SLOTS};
+use crate::guest::{Effect, Event, Guest, Order, SILENCE_MAX, SLOTS};
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 use log::{info, warn};
 use protocol::level1::{Incoming, LineReader, LineWriter, Opened};
@@ -173,7 +173,7 @@ fn config(settings: &Settings, pool: &Pool, original: &Original) -> Config {
 
 /// The executor of a stand-in: hands its jobs to the guest.
 struct Remote {
-    jobs: Sender<ComputeJob>,
+    jobs: Sender<Order>,
 }
 
 impl Executor for Remote {
@@ -186,10 +186,11 @@ impl Executor for Remote {
     }
 
     fn start(&self, jobs: Vec<ComputeJob>) -> Vec<Computed> {
-        for job in jobs {
-            let _ = self.jobs.try_send(job); // a guest that has ended takes its worker along
+        let (orders, impossible): (Vec<_>, Vec<_>) = jobs.into_iter().map(Order::try_from).partition(Result::is_ok);
+        for order in orders.into_iter().flatten() {
+            let _ = self.jobs.try_send(order); // a guest that has ended takes its worker along
         }
-        Vec::new()
+        impossible.into_iter().filter_map(Result::err).collect()
     }
 
     fn free(&self, trash: Vec<Arc<Segment>>) {
@@ -211,7 +212,7 @@ fn stand_in(server: Server, worker: &str, ended: &Sender<Input>) {
 /// get what is still on its way to it. Whoever sends to it, or takes its lines, notices its end by that of the queues.
 fn run(
     mut guest: Guest,
-    jobs: Receiver<ComputeJob>,
+    jobs: Receiver<Order>,
     inputs: Receiver<Input>,
     lines: Sender<Vec<u8>>,
     computations: &Computations,

@@ -3,11 +3,11 @@
 
 use crate::Serving;
 use crate::agent::Event;
-use crate::compute::{ComputeFailure, ComputeJob, Computed};
+use crate::compute::{ComputeFailure, ComputeJob, Computed, bytes_gone_through};
 use crate::driver::Events;
 use crate::store::Segment;
 use array::BufferPool;
-use array::operation::CHUNK_BYTES;
+use array::program::CHUNK_BYTES;
 use log::{debug, error};
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -87,7 +87,7 @@ impl Pool {
 }
 
 fn is_small(job: &ComputeJob) -> bool {
-    job.operation.output_bytes(job.source.buffer()) <= CHUNK_BYTES
+    bytes_gone_through(&job.program, job.len() as u64) <= CHUNK_BYTES as u64
 }
 
 impl Executor for Pool {
@@ -124,28 +124,16 @@ impl Executor for Pool {
 /// Computes one segment. `busy` is the time from its begin to its end on the thread that has begun it; while
 /// the pool has other segments, that is about its share of the work.
 fn compute(job: ComputeJob, buffers: &BufferPool) -> Computed {
-    let ComputeJob { job, operation, source, result, verify, request } = job;
     let begun = Instant::now();
     // A bug in a kernel costs one segment its result, not the cluster this worker's copies.
-    let apply = || {
-        let (input, mut output) = (source.buffer(), buffers.take(operation.output_bytes(source.buffer())));
-        let crc32c = match verify {
-            true => operation.apply_checked(input, source.record().crc32c(), &mut output),
-            false => Some(operation.apply_into(input, &mut output)),
-        };
-        crc32c.map(|crc32c| (output, crc32c))
-    };
-    let outcome = match catch_unwind(AssertUnwindSafe(apply)) {
-        Ok(result) => result.ok_or(ComputeFailure::SourceBroken(source)),
-        Err(panic) => {
-            let why = panic_message(panic);
-            error!("{}{operation} of {result} panicked: {why}", Serving(&request));
-            Err(ComputeFailure::Panicked(why))
-        }
-    };
+    let outcome = catch_unwind(AssertUnwindSafe(|| job.run(buffers))).unwrap_or_else(|panic| {
+        let why = panic_message(panic);
+        error!("{}{} panicked in '{}': {why}", Serving(&job.request), job.result, job.program);
+        Err(ComputeFailure::Panicked(why))
+    });
     let busy = begun.elapsed();
-    debug!("{}{operation} gave {result} in {busy:?}", Serving(&request));
-    Computed { job, outcome, busy }
+    debug!("{}computed {} in {busy:?}", Serving(&job.request), job.result);
+    Computed { job: job.job, outcome, busy }
 }
 
 fn panic_message(panic: Box<dyn Any + Send>) -> String {
@@ -158,6 +146,7 @@ fn panic_message(panic: Box<dyn Any + Send>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::compute::Made;
     use array::{Buffer, DType, Operation};
     use protocol::{CopyId, VersionId};
 
@@ -165,15 +154,18 @@ mod tests {
         super::compute(job, &BufferPool::new(1 << 20))
     }
 
-    fn job(operation: Operation, dtype: DType, buffer: Buffer, verify: bool, crc32c: u32) -> ComputeJob {
-        let source = Arc::new(Segment::new(CopyId(VersionId(1), 0), dtype, buffer, crc32c));
-        ComputeJob { job: 7, operation, source, result: CopyId(VersionId(2), 0), verify, request: None }
+    /// example2 of a segment.
+    fn job(buffer: Buffer, verify: bool, crc32c: u32) -> ComputeJob {
+        let elements = 0..buffer.len() as u64 / 4;
+        let source = Arc::new(Segment::new(CopyId(VersionId(1), 0), DType::Int32, buffer, crc32c));
+        let (program, result) = (Arc::new(Operation::Example2.program()), CopyId(VersionId(2), 0));
+        ComputeJob { job: 7, program, sources: vec![source], result, elements, verify, request: None }
     }
 
     #[test]
     fn a_result_comes_with_its_checksum() {
-        let computed = compute(job(Operation::Example2, DType::Int32, Buffer::from_slice(&[3_i32, 4, -3]), false, 0));
-        let (buffer, crc) = computed.outcome.unwrap();
+        let computed = compute(job(Buffer::from_slice(&[3_i32, 4, -3]), false, 0));
+        let Ok(Made::Elements(buffer, crc)) = computed.outcome else { panic!("{computed:?}") };
         assert_eq!(buffer.as_slice::<i32>(), [3, 4, 0]);
         assert_eq!(crc, array::checksum::crc32c(buffer.as_bytes()));
         assert_eq!(computed.job, 7);
@@ -183,15 +175,15 @@ mod tests {
     fn a_broken_source_is_noticed_when_asked_for() {
         let data = || Buffer::from_slice(&[1_i32, 2]);
         let right = array::checksum::crc32c(data().as_bytes());
-        assert!(compute(job(Operation::Example2, DType::Int32, data(), true, right)).outcome.is_ok());
-        let broken = compute(job(Operation::Example2, DType::Int32, data(), true, right + 1));
+        assert!(compute(job(data(), true, right)).outcome.is_ok());
+        let broken = compute(job(data(), true, right + 1));
         assert!(matches!(broken.outcome, Err(ComputeFailure::SourceBroken(_))));
     }
 
     #[test]
     fn a_panic_in_a_kernel_is_a_failed_segment() {
         // Three bytes are no int32, which the agent never lets come this far.
-        let panicked = compute(job(Operation::Example2, DType::UInt8, Buffer::from_bytes(&[1, 2, 3]), false, 0));
+        let panicked = compute(job(Buffer::from_bytes(&[1, 2, 3]), false, 0));
         assert!(matches!(panicked.outcome, Err(ComputeFailure::Panicked(_))));
         assert_eq!(panic_message(Box::new("literal")), "literal");
         assert_eq!(panic_message(Box::new(format!("made {}", 1))), "made 1");

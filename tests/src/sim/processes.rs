@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use worker::agent::{Agent, FetchJob, Fetched, Settings};
-use worker::compute::Computed;
+use worker::compute::{Computed, Made};
 use worker::store::{Admission, Grant, Store, Write};
 
 /// Any process.
@@ -314,18 +314,15 @@ impl World {
             Effect::Reply { link, .. } => self.step_worker(n, worker::agent::Event::Written { link }),
             Effect::Compute(job) => {
                 let is_level_1 = n < self.plan.level_1;
-                let (mut buffer, mut crc32c) = job.operation.apply(job.source.buffer());
-                if is_level_1 && job.operation.output() == DType::Float64 {
+                let mut outcome = job.run(&array::BufferPool::new(0));
+                if let (true, Ok(Made::Elements(buffer, crc32c))) = (is_level_1, &mut outcome)
+                    && job.program.output() == Some(DType::Float64)
+                {
                     // Another library's sine: other last bits, those of this worker.
                     let values = buffer.as_mut_slice::<f64>();
                     values.iter_mut().for_each(|value| *value = f64::from_bits(value.to_bits() ^ (1 + n as u64)));
-                    crc32c = array::checksum::crc32c(buffer.as_bytes());
+                    *crc32c = array::checksum::crc32c(buffer.as_bytes());
                 }
-                let broken = job.verify && !job.source.is_intact();
-                let outcome = match broken {
-                    true => Err(worker::compute::ComputeFailure::SourceBroken(job.source)),
-                    false => Ok((buffer, crc32c)),
-                };
                 let busy = match is_level_1 && self.random.one_in(20) {
                     true => self.random.time(Duration::from_secs(1), Duration::from_secs(8)),
                     false => self.random.time(Duration::from_micros(100), Duration::from_millis(5)),

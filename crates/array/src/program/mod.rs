@@ -15,8 +15,10 @@ mod text;
 mod tests;
 
 pub use build::Builder;
+pub use machine::Fault;
 pub use op::{Binary, Op, Unary};
-pub use run::{ElementError, RunError, Source};
+pub use run::{CHUNK, ElementError, RunError, Source};
+pub use text::NotAProgram;
 
 use crate::reduction::Reducer;
 use crate::{DType, Operation};
@@ -30,6 +32,9 @@ pub const INPUTS_MAX: usize = 64;
 
 /// Reductions that a program has at most.
 pub const REDUCTIONS_MAX: usize = 64;
+
+/// Bytes of a [`CHUNK`] of eight-byte elements: what one thread computes at a stretch.
+pub const CHUNK_BYTES: usize = CHUNK * 8;
 
 /// A value of a program, by the place of its node.
 pub type NodeId = u32;

@@ -154,3 +154,34 @@ fn read_op(words: &mut Words) -> Result<(Op, usize), String> {
         }
     })
 }
+
+impl Program {
+    /// Its steps for people, one a line: number, dtype, what is done with which numbers before.
+    pub fn steps(&self) -> Vec<String> {
+        let step = |(number, node): (usize, &Node)| {
+            let args: Vec<String> = node.args.iter().map(|arg| format!("#{arg}")).collect();
+            let guard = node.guard.map_or(String::new(), |guard| format!(" where #{guard}"));
+            let op = match node.op {
+                Op::Constant(bits) => constant(node.dtype, bits),
+                op => format!("{op}"),
+            };
+            format!("#{number} {} {} {}{guard}", node.dtype, op, args.join(" ")).trim_end().to_string()
+        };
+        let mut steps: Vec<String> = self.nodes().iter().enumerate().map(step).collect();
+        if let Outcome::Reductions(all) = &self.outcome {
+            steps.extend(all.iter().map(|(reducer, node)| format!("{reducer} #{node}")));
+        }
+        steps
+    }
+}
+
+/// A constant as people write it.
+fn constant(dtype: DType, bits: u64) -> String {
+    match dtype {
+        DType::Bool => (bits != 0).to_string(),
+        DType::Int32 => (bits as i32).to_string(),
+        DType::Int64 => (bits as i64).to_string(),
+        DType::Float32 => format!("{:?}", f32::from_bits(bits as u32)),
+        _ => format!("{:?}", f64::from_bits(bits)),
+    }
+}

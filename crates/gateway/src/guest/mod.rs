@@ -20,13 +20,15 @@ mod piece;
 #[cfg(test)]
 mod tests;
 
-use array::{Buffer, checksum};
+use array::{Buffer, Operation, checksum};
 use piece::Piece;
 use protocol::level1::{Body, LineWriter};
 use protocol::{CopyId, WireError};
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
-use worker::compute::{ComputeFailure, ComputeJob, Computed};
+use worker::compute::{ComputeFailure, ComputeJob, Computed, Made};
+use worker::store::Segment;
 
 /// Elements of a piece. A Python worker that has megabytes to say tears them more often, and a piece is what is lost when a
 /// worker dies.
@@ -54,13 +56,44 @@ const KNOWN_MAX: usize = 100_000;
 /// Jobs that are handed to a worker at once: one that it computes, and one so that it does not wait for the next.
 pub const SLOTS: usize = 2;
 
+/// A segment that an original worker is to compute.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// Number of the job, for the answer.
+    pub job: u64,
+    /// What to compute: it knows nothing else.
+    pub operation: Operation,
+    /// From what.
+    pub source: Arc<Segment>,
+    /// Whether to check the source's bytes first.
+    pub verify: bool,
+}
+
+impl TryFrom<ComputeJob> for Order {
+    type Error = Computed;
+
+    /// Fails for what an original worker can't compute; the master does not ask for that.
+    fn try_from(job: ComputeJob) -> Result<Order, Computed> {
+        match (job.program.named(), &job.sources[..]) {
+            (Some(operation), [source]) => {
+                Ok(Order { job: job.job, operation, source: source.clone(), verify: job.verify })
+            }
+            _ => {
+                let why = format!("a worker of the original system knows no '{}'", job.program);
+                let outcome = Err(ComputeFailure::Panicked(why));
+                Err(Computed { job: job.job, outcome, busy: Duration::ZERO })
+            }
+        }
+    }
+}
+
 /// What can happen.
 #[derive(Debug)]
 pub enum Event {
     /// Time has passed.
     Tick,
     /// A segment is to be computed.
-    Job(ComputeJob),
+    Job(Order),
     /// The worker said something.
     Received(Body),
     /// The worker said something that cannot be understood.
@@ -100,7 +133,7 @@ pub struct Guest {
 /// A segment to compute.
 #[derive(Debug)]
 struct Job {
-    job: ComputeJob,
+    job: Order,
     begun: Duration,
     /// Pieces that are done.
     done: u32,
@@ -164,7 +197,7 @@ impl Guest {
         self.asked.as_ref().map_or(silence, |asked| asked.again_at.unwrap_or(asked.deadline).min(silence))
     }
 
-    fn on_job(&mut self, now: Duration, job: ComputeJob) {
+    fn on_job(&mut self, now: Duration, job: Order) {
         if job.verify && !job.source.is_intact() {
             let outcome = Err(ComputeFailure::SourceBroken(job.source));
             return self.effects.push(Effect::Ended(Computed { job: job.job, outcome, busy: Duration::ZERO }));
@@ -225,7 +258,7 @@ impl Guest {
             }
             if let Some(job) = self.jobs.pop_front() {
                 let crc32c = checksum::crc32c(job.result.as_bytes());
-                let (busy, outcome) = (now - job.begun, Ok((job.result, crc32c)));
+                let (busy, outcome) = (now - job.begun, Ok(Made::Elements(job.result, crc32c)));
                 self.effects.push(Effect::Ended(Computed { job: job.job.job, outcome, busy }));
             }
         }
@@ -237,7 +270,11 @@ impl Guest {
         if asked.attempts >= ATTEMPTS_MAX {
             return self.give_up(format!("it was asked {ATTEMPTS_MAX} times for a piece; the last time {why}"));
         }
-        log::warn!("worker {} of level 1 is asked again for a piece of {}: {why}", self.worker, job.job.result);
+        log::warn!(
+            "worker {} of level 1 is asked again for a piece of {}: {why}",
+            self.worker,
+            job.job.source.record().id()
+        );
         let number = job.done;
         self.known.remove(&(job.job.source.record().id(), number));
         let id = self.provide(0, number);

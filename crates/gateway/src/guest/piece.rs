@@ -1,12 +1,11 @@
 //! A piece of a segment, as an original worker gets it and answers it.
 
-use super::PIECE_ELEMENTS;
+use super::{Order, PIECE_ELEMENTS};
 use array::{Buffer, DType};
 use protocol::CopyId;
 use protocol::level1::{LineWriter, data_type, to_int32};
 use std::borrow::Cow;
 use std::ops::Range;
-use worker::compute::ComputeJob;
 
 /// Elements of each result that are computed here as well, to see whether it is one.
 const SAMPLES: usize = 16;
@@ -17,18 +16,18 @@ const ABSOLUTE: f64 = 1e-12;
 const RELATIVE: f64 = 1e-9;
 
 /// Pieces of a segment.
-pub(super) fn count(job: &ComputeJob) -> u32 {
+pub(super) fn count(job: &Order) -> u32 {
     (job.source.len() as usize).div_ceil(PIECE_ELEMENTS) as u32
 }
 
 /// A piece of a segment.
 pub(super) struct Piece<'a> {
-    job: &'a ComputeJob,
+    job: &'a Order,
     range: Range<usize>,
 }
 
 impl<'a> Piece<'a> {
-    pub(super) fn new(job: &'a ComputeJob, number: u32) -> Piece<'a> {
+    pub(super) fn new(job: &'a Order, number: u32) -> Piece<'a> {
         let start = number as usize * PIECE_ELEMENTS;
         Piece { job, range: start..(start + PIECE_ELEMENTS).min(job.source.len() as usize) }
     }

@@ -42,7 +42,7 @@ impl Talk {
         }
     }
 
-    fn job(&mut self, job: ComputeJob) {
+    fn job(&mut self, job: Order) {
         self.step(Event::Job(job));
     }
 
@@ -94,19 +94,12 @@ impl Talk {
     }
 }
 
-fn job<T: array::Element>(number: u64, values: &[T]) -> ComputeJob {
+fn job<T: array::Element>(number: u64, values: &[T]) -> Order {
     let buffer = Buffer::from_slice(values);
     let crc32c = array::checksum::crc32c(buffer.as_bytes());
     let source = Arc::new(Segment::new(CopyId(VersionId(number), 0), T::DTYPE, buffer, crc32c));
     let operation = if T::DTYPE == DType::Int32 { Operation::Example2 } else { Operation::Example1 };
-    ComputeJob {
-        job: number,
-        operation,
-        source,
-        result: CopyId(VersionId(100 + number), 0),
-        verify: true,
-        request: None,
-    }
+    Order { job: number, operation, source, verify: true }
 }
 
 fn values(segment: &SegmentData) -> &[f64] {
@@ -178,7 +171,7 @@ fn what_a_worker_has_is_not_sent_again() {
     let mut talk = Talk::new();
     talk.job(job(1, &[1.0, 2.0]));
     talk.answer_truly();
-    let again = ComputeJob { job: 9, result: CopyId(VersionId(200), 0), ..job(1, &[1.0, 2.0]) };
+    let again = Order { job: 9, ..job(1, &[1.0, 2.0]) };
     talk.job(again);
     assert_eq!(talk.segments().len(), 1);
     assert_eq!(talk.asked(), ["seg1", "seg1"]);
@@ -300,7 +293,7 @@ fn a_result_is_no_sign_of_trouble_and_an_idle_worker_may_stay() {
 fn a_broken_source_is_told_and_not_sent() {
     let mut talk = Talk::new();
     let source = Arc::new(Segment::new(CopyId(VersionId(1), 0), DType::Float64, Buffer::from_slice(&[1.0]), 7));
-    talk.job(ComputeJob { source, ..job(1, &[1.0]) });
+    talk.job(Order { source, ..job(1, &[1.0]) });
     assert!(talk.sent.is_empty());
     assert!(matches!(talk.ended[0].outcome, Err(ComputeFailure::SourceBroken(_))));
 }

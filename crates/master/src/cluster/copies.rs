@@ -124,19 +124,24 @@ impl Cluster {
                 self.members.iter().any(|(id, member)| member.stays() && member.suspect && !holders.contains(id));
             return if busy.is_empty() && !suspects { Target::None } else { Target::AllBusy };
         };
+        self.start_fetch(copy, dtype, &target, have);
+        Target::Chosen(target)
+    }
+
+    /// Tells a worker to fetch a copy from those who have it.
+    pub(super) fn start_fetch(&mut self, copy: CopyRecord, dtype: DType, target: &WorkerId, have: &[WorkerId]) {
         let sources = self.endpoints(have);
         log::debug!(
             "worker {target} fetches {} from {}",
             copy.id(),
             sources.iter().map(|s| s.worker.as_str()).collect::<Vec<_>>().join(", ")
         );
-        if let Some(member) = self.members.get_mut(&target) {
+        if let Some(member) = self.members.get_mut(target) {
             member.fetching += 1;
             member.promised += copy.bytes();
         }
         self.transfers.insert((copy.id(), target.clone()), self.now.elapsed);
-        self.tell(&target, RecoverData { copy, dtype, sources });
-        Target::Chosen(target)
+        self.tell(target, RecoverData { copy, dtype, sources });
     }
 
     /// Fetches copies that are missing in the catalog, those of segments with the fewest copies first.
@@ -234,7 +239,7 @@ impl Cluster {
             return;
         }
         self.count_moved(copy.bytes());
-        self.count_received(copy.id());
+        self.count_received(worker, copy);
         self.take_copy(worker, copy);
     }
 
@@ -251,13 +256,13 @@ impl Cluster {
                 *crc32c == copy.crc32c() && (holders.contains(worker) || others < replication as usize)
             }
         };
-        if !wanted {
+        if !wanted && !self.is_gathered(copy.id(), worker) {
             return self.tell(worker, DropCopies { versions: vec![], copies: vec![copy.id()] });
         }
         if let Some(member) = self.members.get_mut(worker) {
             member.add(copy);
         }
-        if in_catalog.is_some() {
+        if in_catalog.is_some() && wanted {
             self.copies_added.push((copy.id(), worker.clone()));
         }
     }
@@ -328,7 +333,7 @@ impl Cluster {
         self.catalog.version(version).is_some()
             || self.uploads.contains_key(&version)
             || self.operations.contains_key(&version)
-            || self.operations.values().any(|running| running.source == version)
+            || self.operations.values().any(|running| running.reads(version))
             || self.pins.values().any(|pin| pin.version == version)
     }
 
@@ -337,11 +342,14 @@ impl Cluster {
         let first = (copy, WorkerId::from(""));
         let of_copy = self.transfers.range(first..).take_while(|((id, _), _)| *id == copy);
         let fetching: Vec<WorkerId> = of_copy.map(|((_, target), _)| target.clone()).collect();
-        for target in fetching {
-            self.transfers.remove(&(copy, target.clone()));
-            if let Some(member) = self.members.get_mut(&target) {
-                member.fetching = member.fetching.saturating_sub(1);
-            }
+        fetching.iter().for_each(|target| self.forget_transfer(copy, target));
+    }
+
+    /// A copy that a worker is fetching, if it is, is not waited for any more.
+    pub(super) fn forget_transfer(&mut self, copy: CopyId, target: &WorkerId) {
+        let was_under_way = self.transfers.remove(&(copy, target.clone())).is_some();
+        if let Some(member) = self.members.get_mut(target).filter(|_| was_under_way) {
+            member.fetching = member.fetching.saturating_sub(1);
         }
     }
 
@@ -361,10 +369,7 @@ impl Cluster {
         let late: Vec<(CopyId, WorkerId)> = late.map(|(key, _)| key.clone()).collect();
         for (copy, target) in late {
             log::warn!("worker {target} takes too long to fetch {copy}");
-            self.transfers.remove(&(copy, target.clone()));
-            if let Some(member) = self.members.get_mut(&target) {
-                member.fetching = member.fetching.saturating_sub(1);
-            }
+            self.forget_transfer(copy, &target);
         }
     }
 }

@@ -61,6 +61,8 @@ pub(super) struct Member {
     pub tasks_reported: u64,
     /// Every copy it has reported and not been told to drop.
     held: BTreeMap<CopyId, (u32, u64)>,
+    /// Bytes of all of them.
+    held_bytes: u64,
     digest: Digest,
     /// The digest it reports instead, and since when.
     mismatch: Option<(Digest, Duration)>,
@@ -100,6 +102,7 @@ impl Member {
             promised: 0,
             tasks_reported: 0,
             held: BTreeMap::new(),
+            held_bytes: 0,
             digest: Digest::default(),
             mismatch: None,
             queue: BTreeSet::new(),
@@ -157,6 +160,11 @@ impl Member {
         self.hello.memory_bytes.saturating_sub(self.memory_used).saturating_sub(self.promised)
     }
 
+    /// Memory beside all copies it holds: what there is if everything else that uses some ends.
+    pub fn unheld_bytes(&self) -> u64 {
+        self.hello.memory_bytes.saturating_sub(self.held_bytes)
+    }
+
     /// The checksum of a copy it holds.
     pub fn holds(&self, copy: CopyId) -> Option<u32> {
         self.held.get(&copy).map(|(crc32c, _)| *crc32c)
@@ -181,7 +189,9 @@ impl Member {
     /// Takes note that it holds a copy. True if that is news.
     pub fn add(&mut self, copy: CopyRecord) -> bool {
         let news = self.held.insert(copy.id(), (copy.crc32c(), copy.bytes()));
-        if let Some((old, _)) = news {
+        self.held_bytes = self.held_bytes.saturating_add(copy.bytes());
+        if let Some((old, bytes)) = news {
+            self.held_bytes = self.held_bytes.saturating_sub(bytes);
             self.digest.toggle(copy.id(), old);
         }
         self.digest.toggle(copy.id(), copy.crc32c());
@@ -190,9 +200,10 @@ impl Member {
 
     /// Takes note that it does not hold a copy any more. True if it did.
     pub fn remove(&mut self, copy: CopyId) -> bool {
-        let Some((crc32c, _)) = self.held.remove(&copy) else {
+        let Some((crc32c, bytes)) = self.held.remove(&copy) else {
             return false;
         };
+        self.held_bytes = self.held_bytes.saturating_sub(bytes);
         self.digest.toggle(copy, crc32c);
         true
     }
@@ -480,6 +491,8 @@ impl Cluster {
             let mut digest = Digest::default();
             member.held.iter().for_each(|(copy, (crc32c, _))| digest.toggle(*copy, *crc32c));
             assert_eq!(digest, member.digest, "the digest follows from what is held");
+            let bytes: u64 = member.held.values().map(|(_, bytes)| bytes).sum();
+            assert_eq!(bytes, member.held_bytes, "so does their size");
             for version in member.versions() {
                 let named = self.catalog.version(version).is_some();
                 assert!(named || self.is_needed(version), "{worker} keeps {version}, which nobody needs");

@@ -210,7 +210,7 @@ pub struct Cluster {
     /// What computing and moving results takes here.
     costs: Costs,
     /// How the last operations ended, for who asks later.
-    ended: BTreeMap<VersionId, Result<OperationComplete, WireError>>,
+    ended: BTreeMap<VersionId, Result<Body, WireError>>,
     pins: BTreeMap<u64, Pin>,
     /// Never used again, by a later master either: it begins with the time.
     next_pin: u64,

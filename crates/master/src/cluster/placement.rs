@@ -23,16 +23,15 @@ pub struct Candidate {
     pub zone: Option<String>,
 }
 
-/// Places `segment_bytes.len()` segments in `copies` copies. A segment gets fewer when there are fewer workers with room
+/// Places `segment_bytes.len()` segments of an array of `len` elements in `copies` copies. A segment gets fewer when there are fewer workers with room
 /// for it, and none when there is no room at all.
-pub fn place(segment_bytes: &[u64], copies: usize, candidates: &[Candidate]) -> Vec<Vec<WorkerId>> {
+pub fn place(segment_bytes: &[u64], len: u64, copies: usize, candidates: &[Candidate]) -> Vec<Vec<WorkerId>> {
     let mut loads: Vec<Load> = candidates.iter().map(Load::new).collect();
     loads.sort_by(|a, b| a.candidate.worker.cmp(&b.candidate.worker));
-    // Single segments of short arrays would all go to the first worker; the number of segments and their size decide
-    // where to begin instead, so equal arrays still begin at the same one.
+    // Single segments of short arrays would all go to the first worker; the length decides where to begin instead, so
+    // arrays of equal length begin at the same one, whatever their dtypes.
     if !loads.is_empty() {
-        let key = segment_bytes.len() as u64 ^ segment_bytes.first().copied().unwrap_or(0).rotate_left(17);
-        let first = (key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33) as usize % loads.len();
+        let first = (len.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33) as usize % loads.len();
         loads.rotate_left(first);
     }
     segment_bytes.iter().map(|bytes| place_one(*bytes, copies, &mut loads)).collect()
@@ -134,7 +133,7 @@ mod tests {
         for workers in 0..6 {
             for copies in 1..5 {
                 let candidates: Vec<_> = (0..workers).map(|i| worker(&format!("w{i}"), 2, 1 << 30)).collect();
-                for holders in place(&[1000; 64], copies, &candidates) {
+                for holders in place(&[1000; 64], 64 * 125, copies, &candidates) {
                     let mut distinct = holders.clone();
                     distinct.sort();
                     distinct.dedup();
@@ -148,10 +147,10 @@ mod tests {
     #[test]
     fn shares_follow_cores_and_memory() {
         let candidates = [worker("a", 1, 1 << 30), worker("b", 3, 1 << 30), worker("c", 4, 2 << 30)];
-        let placed = place(&[1000; 80], 2, &candidates);
+        let placed = place(&[1000; 80], 80 * 125, 2, &candidates);
         assert_eq!([count(&placed, "a", true), count(&placed, "b", true), count(&placed, "c", true)], [10, 30, 40]);
         let equal: Vec<_> = ["a", "b", "c", "d"].map(|id| worker(id, 2, 1 << 30)).to_vec();
-        let placed = place(&[1000; 64], 2, &equal);
+        let placed = place(&[1000; 64], 64 * 125, 2, &equal);
         for id in ["a", "b", "c", "d"] {
             assert_eq!(count(&placed, id, true), 16, "{id}");
             assert_eq!(count(&placed, id, false), 32, "{id}");
@@ -161,7 +160,7 @@ mod tests {
     #[test]
     fn replicas_of_one_primary_are_on_all_others() {
         let candidates: Vec<_> = ["a", "b", "c", "d"].map(|id| worker(id, 2, 1 << 30)).to_vec();
-        let placed = place(&[1000; 64], 2, &candidates);
+        let placed = place(&[1000; 64], 64 * 125, 2, &candidates);
         for primary in ["a", "b", "c", "d"] {
             let beside: std::collections::BTreeSet<_> =
                 placed.iter().filter(|h| h[0] == primary.into()).map(|h| h[1].clone()).collect();
@@ -172,16 +171,16 @@ mod tests {
     #[test]
     fn equal_lengths_lie_side_by_side_whatever_the_order_of_the_workers() {
         let mut candidates: Vec<_> = ["a", "b", "c"].map(|id| worker(id, 2, 1 << 30)).to_vec();
-        let placed = place(&[1000; 40], 2, &candidates);
+        let placed = place(&[1000; 40], 40 * 125, 2, &candidates);
         candidates.reverse();
-        assert_eq!(place(&[1000; 40], 2, &candidates), placed);
+        assert_eq!(place(&[1000; 40], 40 * 125, 2, &candidates), placed);
     }
 
     #[test]
     fn short_arrays_of_different_lengths_spread() {
         let candidates: Vec<_> = ["a", "b", "c"].map(|id| worker(id, 2, 1 << 30)).to_vec();
         let first: std::collections::BTreeSet<_> =
-            (1..50).map(|n| place(&[n * 8], 1, &candidates)[0][0].clone()).collect();
+            (1..50).map(|n| place(&[n * 8], n, 1, &candidates)[0][0].clone()).collect();
         assert_eq!(first.len(), 3);
     }
 
@@ -189,18 +188,18 @@ mod tests {
     fn full_workers_are_left_out() {
         let mut small = worker("small", 8, 1 << 30);
         small.free_bytes = 2500;
-        let placed = place(&[1000; 10], 2, &[small.clone(), worker("big", 1, 1 << 30)]);
+        let placed = place(&[1000; 10], 10 * 125, 2, &[small.clone(), worker("big", 1, 1 << 30)]);
         assert_eq!(count(&placed, "small", false), 2);
         assert_eq!(count(&placed, "big", false), 10);
         small.free_bytes = 0;
-        assert_eq!(place(&[1], 1, &[small]), vec![Vec::<WorkerId>::new()]);
+        assert_eq!(place(&[1], 1, 1, &[small]), vec![Vec::<WorkerId>::new()]);
     }
 
     #[test]
     fn replicas_go_to_other_zones_if_there_are_any() {
         let in_zone = |id: &str, zone: &str| Candidate { zone: Some(zone.into()), ..worker(id, 2, 1 << 30) };
         let candidates = [in_zone("a", "x"), in_zone("b", "x"), in_zone("c", "y")];
-        for holders in place(&[1000; 30], 2, &candidates) {
+        for holders in place(&[1000; 30], 30 * 125, 2, &candidates) {
             assert!(holders.contains(&"c".into()), "{holders:?} are in one zone");
         }
         let target = place_replica(0, 1000, &[Some("x")], &candidates).unwrap();

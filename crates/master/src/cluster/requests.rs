@@ -255,6 +255,9 @@ impl Cluster {
                 Answer::now(Done {})
             }
             Body::ApplyOperation(apply) => self.on_apply_operation(key, apply),
+            Body::ReduceArray(reduce) => self.on_reduce_array(key, reduce),
+            Body::GenerateArray(generate) => self.on_generate_array(key, generate),
+            Body::Explain(explain) => self.on_explain(explain),
             Body::WaitOperation(WaitOperation { operation }) => self.on_wait_operation(key, operation),
             Body::CancelOperation(CancelOperation { operation }) => self.on_cancel_operation(operation),
             Body::GetResult(get) => self.on_get_result(get),

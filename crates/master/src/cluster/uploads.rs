@@ -206,7 +206,7 @@ impl Cluster {
         if candidates.is_empty() {
             candidates = self.candidates(&[]); // rather an unlikely worker than none
         }
-        let placed = place(&bytes, self.config.replication as usize, &candidates);
+        let placed = place(&bytes, upload.grid.len(), self.config.replication as usize, &candidates);
         let mut asks: BTreeMap<WorkerId, Vec<(SegmentIndex, u64)>> = BTreeMap::new();
         for ((segment, bytes), workers) in segments.iter().zip(&bytes).zip(&placed) {
             workers.iter().for_each(|worker| asks.entry(worker.clone()).or_default().push((*segment, *bytes)));

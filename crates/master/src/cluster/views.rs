@@ -159,9 +159,9 @@ impl Cluster {
         let now = self.now.elapsed;
         let info = |(id, running): (&VersionId, &super::Running)| OperationInfo {
             operation: *id,
-            array_id: running.array_name.clone(),
-            name: running.operation.name().to_string(),
-            into: running.into.as_ref().map(|into| into.name.clone()),
+            array_id: running.array_name().to_string(),
+            name: running.text().to_string(),
+            into: running.into().map(str::to_string),
             request: Some(running.request()),
             segments: running.segments(),
             done: running.done,

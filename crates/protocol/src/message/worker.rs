@@ -165,6 +165,22 @@ pub struct SegmentResult {
     pub inline: Vec<SegmentIndex>,
 }
 
+impl SegmentResult {
+    /// Nothing yet.
+    pub fn of(result: VersionId) -> SegmentResult {
+        SegmentResult {
+            result,
+            copies: Vec::new(),
+            failed: Vec::new(),
+            partials: Vec::new(),
+            busy_us: 0,
+            bytes_read: 0,
+            bytes_written: 0,
+            inline: Vec::new(),
+        }
+    }
+}
+
 /// What the reductions of a program made of one segment: `[segment, [what is known of it, in hexadecimal, …]]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ReducedSegment(pub SegmentIndex, pub Vec<String>);

@@ -4,11 +4,14 @@ use super::Agent;
 use super::event::{Effect, FetchJob, Fetched};
 use super::work::{FetchTask, Origin, Reports, ResultTask};
 use crate::Serving;
-use crate::compute::{ComputeFailure, ComputeJob, Computed};
+use crate::compute::{ComputeFailure, ComputeJob, Computed, Made, bytes_gone_through};
 use crate::store::{Segment, Store, check_length};
+use array::program::NotAProgram;
+use array::{DType, Grid, LEN_MAX, Program};
 use log::{debug, warn};
 use protocol::message::worker::*;
-use protocol::{CopyId, CopyRecord, ErrorCode, Head, VersionId, WireError};
+use protocol::{CopyId, CopyRecord, ErrorCode, Head, SegmentIndex, VersionId, WireError};
+use std::ops::Range;
 use std::sync::Arc;
 
 impl Agent {
@@ -32,30 +35,32 @@ impl Agent {
 
     pub(super) fn on_process_segment(&mut self, store: &mut Store, head: &Head, process: ProcessSegment) {
         debug!(
-            "{}computing {} of {}: {} segments of {}",
+            "{}computing {} segments of {}: {}",
             Serving(&head.request),
-            process.operation,
-            process.source,
             process.segments.len(),
-            process.result
+            process.result,
+            process.operation
         );
-        let origin = Origin::wanting(head, process.inline);
+        let origin = Origin::wanting(head, process.inline.clone());
         let mut reports = Reports::default();
-        let operation = process.operation.parse();
-        let operation =
-            operation.map_err(|e: array::UnknownOperation| WireError::new(ErrorCode::UnknownOperation, e.to_string()));
+        let program = check_program(&process).map(Arc::new);
         for &segment in &process.segments {
             let result = CopyId(process.result, segment);
-            let planned = operation.clone().and_then(|operation| {
+            let planned = program.clone().map_err(Refusal::from).and_then(|program| {
                 store.admit_epoch(result, head.epoch)?;
-                let task =
-                    ResultTask { operation, source: process.source, verify: process.verify, origin: origin.clone() };
+                let task = ResultTask {
+                    program,
+                    sources: process.sources.clone(),
+                    elements: segment_range(process.elements, segment)?,
+                    verify: process.verify,
+                    origin: origin.clone(),
+                };
                 self.plan_result(store, result, task)
             });
             match planned {
                 Ok(Some(held)) => reports.add(&origin, &held),
                 Ok(None) => {}
-                Err(error) => reports.fail(&origin, result, error),
+                Err(Refusal { source, error }) => reports.fail(&origin, result, source, error),
             }
         }
         self.send_reports(reports);
@@ -68,18 +73,18 @@ impl Agent {
         store: &mut Store,
         result: CopyId,
         task: ResultTask,
-    ) -> Result<Option<Arc<Segment>>, WireError> {
+    ) -> Result<Option<Arc<Segment>>, Refusal> {
         if let Some(held) = store.get(result) {
             return Ok(Some(held));
         }
         if self.results.is_wanted(result) {
             return Ok(None); // asked for twice, answered once
         }
-        let source = store.get_or_refuse(CopyId(task.source, result.segment()))?;
-        let fits = task.operation.check_input(source.dtype());
-        fits.map_err(|e| WireError::new(ErrorCode::TypeMismatch, e.to_string()).segments([result.segment()]))?;
-        let room = store.make_room(source.len() * task.operation.output().size() as u64)?;
-        self.results.push(result, task, room);
+        sources_of(store, result, &task)?;
+        let elements = task.elements.end - task.elements.start;
+        let room = store.make_room(elements * task.program.bytes_written())?;
+        let is_small = bytes_gone_through(&task.program, elements) <= self.settings.small_bytes;
+        self.results.push(result, task, room, is_small);
         Ok(None)
     }
 
@@ -88,17 +93,18 @@ impl Agent {
     fn start_computations(&mut self, store: &mut Store) {
         let mut reports = Reports::default();
         while let Some((job, result, task)) = self.results.start() {
-            match store.get_or_refuse(CopyId(task.source, result.segment())) {
-                Ok(source) => self.effects.push(Effect::Compute(ComputeJob {
+            match sources_of(store, result, task) {
+                Ok(sources) => self.effects.push(Effect::Compute(ComputeJob {
                     job,
-                    operation: task.operation,
-                    source,
+                    program: task.program.clone(),
+                    sources,
                     result,
+                    elements: task.elements.clone(),
                     verify: task.verify,
                     request: task.origin.request.clone(),
                 })),
-                Err(error) => {
-                    reports.fail(&task.origin, result, error);
+                Err(Refusal { source, error }) => {
+                    reports.fail(&task.origin, result, source, error);
                     let ended = self.results.end(job).expect("it has just begun");
                     store.release(ended.room);
                 }
@@ -121,11 +127,19 @@ impl Agent {
                 store.release(ended.room);
                 continue;
             }
+            reports.spend(&task, result.version(), busy);
             let stored = match outcome {
+                Ok(Made::Partials(partials)) => {
+                    store.release(ended.room);
+                    reports.reduced(&task.origin, result, &partials);
+                    continue;
+                }
                 // What is here already is what is told, as for an instruction to compute it; the master sees whether it fits.
-                Ok((buffer, crc)) => store
-                    .insert(ended.room, Segment::new(result, task.operation.output(), buffer, crc))
-                    .or_else(|differs| store.get(result).ok_or(differs)),
+                Ok(Made::Elements(buffer, crc)) => {
+                    let dtype = task.program.output().expect("it has made elements");
+                    let stored = store.insert(ended.room, Segment::new(result, dtype, buffer, crc));
+                    stored.or_else(|differs| store.get(result).ok_or(differs)).map_err(Refusal::from)
+                }
                 Err(failure) => {
                     store.release(ended.room);
                     if let ComputeFailure::SourceBroken(source) = &failure
@@ -133,13 +147,12 @@ impl Agent {
                     {
                         broken.push(source.record().id());
                     }
-                    Err(failure.to_error(result, &task))
+                    Err(failure.to_refusal(result, &task))
                 }
             };
-            reports.spend(&task.origin, result.version(), busy);
             match stored {
                 Ok(copy) => reports.add(&task.origin, &copy),
-                Err(error) => reports.fail(&task.origin, result, error),
+                Err(Refusal { source, error }) => reports.fail(&task.origin, result, source, error),
             }
         }
         if !broken.is_empty() {
@@ -190,7 +203,7 @@ impl Agent {
         }
         if !self.fetches.is_wanted(id) {
             let room = store.make_room(copy.bytes())?;
-            self.fetches.push(id, FetchTask { copy, dtype, sources, origin: Origin::of(head) }, room);
+            self.fetches.push(id, FetchTask { copy, dtype, sources, origin: Origin::of(head) }, room, false);
         }
         Ok(false)
     }
@@ -265,22 +278,78 @@ impl Agent {
     }
 }
 
+/// Why a segment has no result here.
+#[derive(Clone)]
+struct Refusal {
+    /// The version whose copy is missing or broken, if that is why.
+    source: Option<VersionId>,
+    error: WireError,
+}
+
+impl From<WireError> for Refusal {
+    fn from(error: WireError) -> Refusal {
+        Refusal { source: None, error }
+    }
+}
+
+/// The program of an instruction, if it is one and takes as many sources as there are.
+fn check_program(process: &ProcessSegment) -> Result<Program, WireError> {
+    let unknown = |e: NotAProgram| WireError::new(ErrorCode::UnknownOperation, e.to_string());
+    let program: Program = process.operation.parse().map_err(unknown)?;
+    let (takes, given) = (program.inputs().len(), process.sources.len());
+    if takes != given {
+        let why = format!("a program that reads {takes} arrays, and {given} to read");
+        return Err(WireError::new(ErrorCode::Malformed, why));
+    }
+    Ok(program)
+}
+
+/// The elements of a segment of an array with so many.
+fn segment_range(elements: u64, segment: SegmentIndex) -> Result<Range<u64>, WireError> {
+    if elements > LEN_MAX || segment >= Grid::new(elements).segments() {
+        let why = format!("segment {segment} of an array of {elements} elements");
+        return Err(WireError::new(ErrorCode::OutOfRange, why));
+    }
+    Ok(Grid::new(elements).range(segment))
+}
+
+/// What a segment is computed from: copies that are here, of the right dtypes and lengths.
+fn sources_of(store: &Store, result: CopyId, task: &ResultTask) -> Result<Vec<Arc<Segment>>, Refusal> {
+    let elements = task.elements.end - task.elements.start;
+    let source = |(version, dtype): (&VersionId, &DType)| {
+        let missing = |error| Refusal { source: Some(*version), error };
+        let source = store.get_or_refuse(CopyId(*version, result.segment())).map_err(missing)?;
+        if source.dtype() != *dtype || source.len() != elements {
+            let why = format!(
+                "{elements} elements of {dtype} are read, and {} has {} of {}",
+                source.record().id(),
+                source.len(),
+                source.dtype()
+            );
+            return Err(WireError::new(ErrorCode::TypeMismatch, why).segments([result.segment()]).into());
+        }
+        Ok(source)
+    };
+    task.sources.iter().zip(task.program.inputs()).map(source).collect()
+}
+
 impl ComputeFailure {
-    fn to_error(&self, result: CopyId, task: &ResultTask) -> WireError {
-        let (segment, source) = (result.segment(), task.source);
-        let error = match self {
-            ComputeFailure::SourceBroken(_) => WireError::new(
-                ErrorCode::ChecksumMismatch,
-                format!("the copy of segment {segment} of version {source} here was broken; it is thrown away"),
-            ),
-            ComputeFailure::Panicked(why) => WireError::new(
-                ErrorCode::Internal,
-                format!(
-                    "{} of segment {segment} of version {source} panicked: {why}; please report this",
-                    task.operation
-                ),
-            ),
+    fn to_refusal(&self, result: CopyId, task: &ResultTask) -> Refusal {
+        let segment = result.segment();
+        let (source, error) = match self {
+            ComputeFailure::SourceBroken(source) => {
+                let version = source.record().id().version();
+                let why =
+                    format!("the copy of segment {segment} of version {version} here was broken; it is thrown away");
+                (Some(version), WireError::new(ErrorCode::ChecksumMismatch, why))
+            }
+            ComputeFailure::Element(error) => (None, WireError::new(ErrorCode::BadElement, error.to_string())),
+            ComputeFailure::Panicked(why) => {
+                let why =
+                    format!("computing segment {segment} with '{}' panicked: {why}; please report this", task.program);
+                (None, WireError::new(ErrorCode::Internal, why))
+            }
         };
-        error.segments([segment])
+        Refusal { source, error: error.segments([segment]) }
     }
 }

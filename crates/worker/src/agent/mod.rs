@@ -61,7 +61,7 @@ pub struct Settings {
     pub features: Vec<String>,
     /// Computations handed out at once, beside small ones.
     pub compute_slots: usize,
-    /// Computations with a result of at most so many bytes are small: they wait for no others.
+    /// Computations that go through at most so many bytes are small: they wait for no others.
     pub small_bytes: u64,
     /// Fetches handed out at once.
     pub fetch_slots: usize,
@@ -96,8 +96,8 @@ impl Agent {
         Agent {
             cluster: None,
             link: Link::new(settings.seed),
-            results: Jobs::new(settings.compute_slots, settings.small_bytes),
-            fetches: Jobs::new(settings.fetch_slots, 0),
+            results: Jobs::new(settings.compute_slots),
+            fetches: Jobs::new(settings.fetch_slots),
             original: Original::new(settings.compute_slots),
             drain_until: None,
             exited: false,

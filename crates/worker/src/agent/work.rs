@@ -1,12 +1,14 @@
 //! Computations and fetches that wait for their turn, and what is answered about them.
 
 use crate::store::{Room, Segment, Store};
-use array::{DType, Operation};
+use array::reduction::Partial;
+use array::{DType, Program};
 use protocol::limits::INLINE_BYTES_MAX;
 use protocol::message::client::Endpoint;
-use protocol::message::worker::{FailedSegment, SegmentResult};
+use protocol::message::worker::{FailedSegment, ReducedSegment, SegmentResult};
 use protocol::{Body, CopyId, CopyRecord, Head, Message, SegmentIndex, VersionId, WireError};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,9 +40,11 @@ impl Origin {
 /// How a segment is to be computed.
 #[derive(Debug)]
 pub(super) struct ResultTask {
-    pub(super) operation: Operation,
-    /// The version to read; the segment is that of the result.
-    pub(super) source: VersionId,
+    pub(super) program: Arc<Program>,
+    /// The versions to read; the segment is that of the result.
+    pub(super) sources: Vec<VersionId>,
+    /// The elements of the segment, by their places in the array.
+    pub(super) elements: Range<u64>,
     pub(super) verify: bool,
     pub(super) origin: Arc<Origin>,
 }
@@ -55,12 +59,10 @@ pub(super) struct FetchTask {
 }
 
 /// Work of one kind: queued with room for what it makes, handed out a few at a time. The queue is bounded by
-/// the memory budget, as each entry holds room.
+/// the memory budget, as each entry holds room; those that reduce and hold none, by what the master asks for at a time.
 #[derive(Debug)]
 pub(super) struct Jobs<T> {
     slots: usize,
-    /// Jobs that make at most so many bytes are small: they do not wait for the others.
-    small_bytes: u64,
     queue: VecDeque<Waiting<T>>,
     small: VecDeque<Waiting<T>>,
     running: BTreeMap<u64, Ended<T>>,
@@ -70,8 +72,8 @@ pub(super) struct Jobs<T> {
     next: u64,
 }
 
-/// A job that is queued.
-type Waiting<T> = (CopyId, T, Room);
+/// A job that is queued, and whether it is small.
+type Waiting<T> = (CopyId, T, Room, bool);
 
 /// A job that was handed out, as [`Jobs::end`] gives it back.
 #[derive(Debug)]
@@ -79,16 +81,17 @@ pub(super) struct Ended<T> {
     pub(super) copy: CopyId,
     pub(super) task: T,
     pub(super) room: Room,
+    is_small: bool,
     /// False when it was cancelled or dropped, or its link has ended.
     pub(super) wanted: bool,
 }
 
 impl<T> Jobs<T> {
     /// So many are handed out at once, beside small ones.
-    pub(super) fn new(slots: usize, small_bytes: u64) -> Jobs<T> {
+    pub(super) fn new(slots: usize) -> Jobs<T> {
         assert!(slots > 0, "without slots nothing is ever done");
         let (queue, small) = (VecDeque::new(), VecDeque::new());
-        Jobs { slots, small_bytes, queue, small, running: BTreeMap::new(), wanted: BTreeSet::new(), next: 0 }
+        Jobs { slots, queue, small, running: BTreeMap::new(), wanted: BTreeSet::new(), next: 0 }
     }
 
     /// Queued and running ones.
@@ -100,25 +103,25 @@ impl<T> Jobs<T> {
         self.wanted.contains(&copy)
     }
 
-    pub(super) fn push(&mut self, copy: CopyId, task: T, room: Room) {
+    /// Queues a job. Small ones do not wait for the others.
+    pub(super) fn push(&mut self, copy: CopyId, task: T, room: Room, is_small: bool) {
         let is_new = self.wanted.insert(copy);
         assert!(is_new, "{copy} is wanted already");
-        let queue = if room.bytes() <= self.small_bytes { &mut self.small } else { &mut self.queue };
-        queue.push_back((copy, task, room));
+        let queue = if is_small { &mut self.small } else { &mut self.queue };
+        queue.push_back((copy, task, room, is_small));
     }
 
     /// Hands out the next job, if there is a small one, or another one and a slot for it.
     pub(super) fn start(&mut self) -> Option<(u64, CopyId, &T)> {
-        let small_bytes = self.small_bytes;
-        let taken = || self.running.values().filter(|running| running.room.bytes() > small_bytes).count();
-        let (copy, task, room) = match self.small.pop_front() {
+        let taken = || self.running.values().filter(|running| !running.is_small).count();
+        let (copy, task, room, is_small) = match self.small.pop_front() {
             Some(small) => small,
             None if self.queue.is_empty() || taken() >= self.slots => return None,
             None => self.queue.pop_front()?,
         };
         let job = self.next;
         self.next += 1;
-        let started = self.running.entry(job).or_insert(Ended { copy, task, room, wanted: true });
+        let started = self.running.entry(job).or_insert(Ended { copy, task, room, is_small, wanted: true });
         Some((job, copy, &started.task))
     }
 
@@ -134,12 +137,12 @@ impl<T> Jobs<T> {
     /// Drops the queued jobs that `is_forgotten`, and lets the running ones of them end for nothing.
     pub(super) fn forget(&mut self, store: &mut Store, is_forgotten: impl Fn(CopyId) -> bool) {
         for queue in [&mut self.queue, &mut self.small] {
-            for (copy, task, room) in std::mem::take(queue) {
+            for (copy, task, room, is_small) in std::mem::take(queue) {
                 if is_forgotten(copy) {
                     self.wanted.remove(&copy);
                     store.release(room);
                 } else {
-                    queue.push_back((copy, task, room));
+                    queue.push_back((copy, task, room, is_small));
                 }
             }
         }
@@ -169,9 +172,7 @@ impl Reports {
         let found =
             self.0.iter().rposition(|report| Arc::ptr_eq(&report.origin, origin) && report.result.result == result);
         let at = found.unwrap_or_else(|| {
-            let result =
-                SegmentResult { result, copies: Vec::new(), failed: Vec::new(), busy_us: 0, inline: Vec::new() };
-            self.0.push(Report { origin: origin.clone(), result, copies: Vec::new() });
+            self.0.push(Report { origin: origin.clone(), result: SegmentResult::of(result), copies: Vec::new() });
             self.0.len() - 1
         });
         &mut self.0[at]
@@ -187,13 +188,24 @@ impl Reports {
         }
     }
 
-    /// Time was spent on it.
-    pub(super) fn spend(&mut self, origin: &Arc<Origin>, result: VersionId, busy: Duration) {
-        self.of(origin, result).result.busy_us += busy.as_micros() as u64;
+    /// A segment was reduced.
+    pub(super) fn reduced(&mut self, origin: &Arc<Origin>, result: CopyId, partials: &[Partial]) {
+        let texts = partials.iter().map(|partial| hex(&partial.to_bytes())).collect();
+        self.of(origin, result.version()).result.partials.push(ReducedSegment(result.segment(), texts));
     }
 
-    pub(super) fn fail(&mut self, origin: &Arc<Origin>, result: CopyId, error: WireError) {
-        let failed = FailedSegment { segment: result.segment(), error };
+    /// A segment was gone through, which took so long.
+    pub(super) fn spend(&mut self, task: &ResultTask, result: VersionId, busy: Duration) {
+        let elements = task.elements.end - task.elements.start;
+        let report = &mut self.of(&task.origin, result).result;
+        report.busy_us += busy.as_micros() as u64;
+        report.bytes_read += elements * task.program.bytes_read();
+        report.bytes_written += elements * task.program.bytes_written();
+    }
+
+    /// A segment has no result here; because of the copy of this version, if it is that.
+    pub(super) fn fail(&mut self, origin: &Arc<Origin>, result: CopyId, source: Option<VersionId>, error: WireError) {
+        let failed = FailedSegment { segment: result.segment(), source, error };
         self.of(origin, result.version()).result.failed.push(failed);
     }
 
@@ -212,4 +224,8 @@ impl Report {
         let inline = self.copies.iter().map(|copy| copy.record().id().segment()).collect();
         self.origin.message(SegmentResult { inline, ..self.result }).with_elements(dtype, parts.concat().into())
     }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

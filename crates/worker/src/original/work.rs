@@ -5,7 +5,7 @@ use super::arrays::Primary;
 use super::outbox::Outbox;
 use super::reply::{Reply, Values};
 use super::{Effect, FIRST_JOB};
-use crate::compute::{ComputeJob, Computed};
+use crate::compute::{ComputeJob, Computed, Made};
 use crate::store::{Room, Segment, Store};
 use array::Operation;
 use log::{debug, warn};
@@ -120,7 +120,8 @@ impl Work {
         while self.running.len() < self.slots
             && let Some(task) = self.queue.front()
         {
-            let room = store.make_room(task.source.len() * task.operation.output().size() as u64);
+            let elements = 0..task.source.len();
+            let room = store.make_room(elements.end * task.operation.output().size() as u64);
             if room.is_err() && !(all_written && self.is_alone()) {
                 return;
             }
@@ -135,9 +136,10 @@ impl Work {
                     self.running.insert(job, Running { answer, room });
                     effects.push(Effect::Compute(ComputeJob {
                         job,
-                        operation,
-                        source,
+                        program: Arc::new(operation.program()),
+                        sources: vec![source],
                         result,
+                        elements,
                         verify: false,
                         request: serving,
                     }));
@@ -159,13 +161,13 @@ impl Work {
     pub(super) fn on_computed(&mut self, store: &mut Store, Computed { job, outcome, .. }: Computed) {
         let Some(Running { answer, room }) = self.running.remove(&job) else { return };
         match (answer, outcome) {
-            (Some(Answer { request, array, segment, operation }), Ok((buffer, _))) => {
+            (Some(Answer { request, array, segment, operation }), Ok(Made::Elements(buffer, _))) => {
                 let values = Some(Values { dtype: operation.output(), buffer });
                 self.finish(request, segment, Part::Ready(Reply::Result { array, segment, values }, Some(room)));
             }
-            (Some(Answer { request, array, segment, operation }), Err(failure)) => {
+            (Some(Answer { request, array, segment, operation }), outcome) => {
                 store.release(room);
-                self.finish(request, segment, refused(&array, segment, &format!("{operation} failed: {failure:?}")));
+                self.finish(request, segment, refused(&array, segment, &format!("{operation} failed: {outcome:?}")));
             }
             (None, outcome) => {
                 debug!("nobody waits for computation {job} any more");

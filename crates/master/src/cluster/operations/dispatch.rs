@@ -78,7 +78,7 @@ impl Cluster {
     /// Has the first holder of another kind compute a segment as well, if it is a suitable one.
     fn give_to_another(&mut self, copy: CopyId, is_suitable: impl Fn(&WorkerId) -> bool) {
         let Some(running) = self.operations.get(&copy.version()) else { return };
-        let holders = self.readers(CopyId(running.source, copy.segment()));
+        let holders = self.computers(&running.plan.inputs, copy.segment(), running.plan.program.named());
         let other = holders.into_iter().find(|worker| self.members[worker].level() > 1 && is_suitable(worker));
         let Some(other) = other else { return };
         let place = running.virtual_start + u64::from(copy.segment());
@@ -103,7 +103,7 @@ impl Cluster {
     pub(super) fn maybe_let_replicas_receive(&mut self, id: VersionId) {
         let threads = self.most_threads();
         let Some(running) = self.operations.get_mut(&id).filter(|running| !running.replicas_receive) else { return };
-        if !self.costs.receives(running.operation, threads) {
+        if !self.costs.receives(running.fingerprint, threads) {
             return;
         }
         running.replicas_receive = true;
@@ -151,9 +151,10 @@ impl Cluster {
         for ((worker, id, verify), Batch { call, segments, inline }) in batches {
             let running = &self.operations[&id];
             let body = ProcessSegment {
-                operation: running.operation.name().to_string(),
-                source: running.source,
+                operation: running.plan.program.to_string(),
+                sources: running.plan.inputs.clone(),
                 result: id,
+                elements: running.plan.grid.len(),
                 segments,
                 verify,
                 inline,

@@ -9,24 +9,27 @@
 //! holder has nothing to do, that holder computes it too, and the first answer counts.
 
 mod dispatch;
+mod inputs;
+mod plan;
+mod reduce;
 
 pub(super) use dispatch::{Sent, TaskKey};
 
-use super::catalog::already_exists;
 use super::command::{Command, NewArray, NewSegment, combined_crc32c};
+use super::placement::place_replica;
 use super::requests::{Answer, Key, Origin};
 use super::{Cluster, Member, Then};
-use array::Operation;
+use array::DType;
 use array::checksum::crc32c;
-use array::operation::CHUNK_BYTES;
+use array::program::CHUNK_BYTES;
+use array::reduction::Partial;
+use plan::{Plan, empty_receipt, fingerprint, total};
 use protocol::limits::INLINE_BYTES_MAX;
 use protocol::message::Body;
 use protocol::message::client::*;
 use protocol::message::worker::*;
-use protocol::{
-    ArrayId, CopyId, CopyRecord, ErrorCode, SegmentIndex, VersionId, WireError, WorkerId, id::request_name, name,
-};
-use std::collections::BTreeMap;
+use protocol::{CopyId, CopyRecord, ErrorCode, SegmentIndex, VersionId, WireError, WorkerId, id::request_name, name};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,20 +49,28 @@ const ROUNDS_MAX: u32 = 3;
 /// Operations whose elements are kept for the answer at a time: 64 MiB at most, and others are answered without.
 const INLINE_OPERATIONS_MAX: usize = 512;
 
+/// What becomes of what is computed.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Becomes {
+    /// The unnamed result of the array it is about.
+    Result,
+    /// An array of its own.
+    Array(NewArray),
+    /// Values in the answer.
+    Values,
+}
+
 /// An operation under way.
 #[derive(Debug)]
 pub(super) struct Running {
-    pub array_name: String,
-    pub source: VersionId,
-    pub operation: Operation,
-    pub into: Option<NewArray>,
+    plan: Plan,
+    becomes: Becomes,
     origin: Origin,
     /// Requests that are answered when it ends.
     pub waiters: Vec<Key>,
     pub started: Duration,
     pub deadline: Duration,
     virtual_start: u64,
-    replication: u32,
     works: Vec<Work>,
     pub done: u32,
     pub redispatched: u32,
@@ -67,9 +78,17 @@ pub(super) struct Running {
     received: u32,
     /// Copies that were computed beside those of their primaries.
     recomputed: u32,
+    /// Copies that workers have fetched, or are fetching, to be able to compute.
+    gathered: BTreeSet<(CopyId, WorkerId)>,
+    /// What it has taken so far.
+    taken: BTreeMap<WorkerId, WorkerReceipt>,
+    network_bytes: u64,
+    promoted: u32,
+    /// Tells programs apart in [`super::cost`].
+    fingerprint: u32,
     /// Whoever asked for it wants the elements with the answer.
     inline: bool,
-    /// Only primaries compute: moving the result costs less than computing it again.
+    /// Only primaries compute: moving the result costs less than computing it again, or there is no result to keep.
     replicas_receive: bool,
     /// All segments so far came from our kernels.
     exact: bool,
@@ -96,6 +115,10 @@ struct Work {
     confirmed: bool,
     /// Its elements and their checksum, if they are wanted with the answer.
     elements: Option<(u32, Arc<[u8]>)>,
+    /// What is known of it, if it is reduced.
+    partials: Option<Vec<Partial>>,
+    /// How often somebody has been told to fetch what is missing for it.
+    gathers: u32,
     done: bool,
 }
 
@@ -133,6 +156,40 @@ impl Running {
         self.works.len() as u32
     }
 
+    /// The array it is about.
+    pub fn array_name(&self) -> &str {
+        &self.plan.array_name
+    }
+
+    /// What it is called: its expression, its reductions, or what makes the array.
+    pub fn text(&self) -> &str {
+        &self.plan.text
+    }
+
+    /// The name of the array that it becomes.
+    pub fn into(&self) -> Option<&str> {
+        match &self.becomes {
+            Becomes::Array(new) => Some(&new.name),
+            Becomes::Result | Becomes::Values => None,
+        }
+    }
+
+    /// Whether it reads a version.
+    pub fn reads(&self, version: VersionId) -> bool {
+        self.plan.inputs.contains(&version)
+    }
+
+    /// What it has taken so far of one worker.
+    fn of_worker(&mut self, worker: &WorkerId) -> &mut WorkerReceipt {
+        self.taken.entry(worker.clone()).or_insert_with(|| empty_receipt(worker.clone()))
+    }
+
+    /// What it has taken.
+    fn receipt(&self) -> Receipt {
+        let total = total(self.taken.clone(), self.network_bytes);
+        Receipt { retries: self.redispatched, promoted: self.promoted, ..total }
+    }
+
     /// How replicas got their copies.
     fn replicas(&self) -> &'static str {
         match (self.received, self.recomputed) {
@@ -152,96 +209,72 @@ impl Running {
 }
 
 impl Cluster {
-    pub(super) fn on_apply_operation(&mut self, key: Key, apply: ApplyOperation) -> Result<Answer, WireError> {
-        if let Some((version, running)) = self.operations.iter().find(|(_, running)| running.origin.key == key) {
-            return Ok(Answer::Now(self.processing(*version, running).into())); // a repeated request with noWait
-        }
-        let (source, _, array_name) = self.resolve(&apply.array_id)?;
-        let operation: Operation =
-            apply.operation.parse().map_err(|e| WireError::new(ErrorCode::UnknownOperation, format!("{e}")))?;
-        let version = self.catalog.version(source).expect("names name versions");
-        if let Err(wrong) = operation.check_input(version.dtype) {
-            let text = format!("{wrong}, as '{array_name}' is");
-            return Err(WireError::new(ErrorCode::TypeMismatch, text).array(array_name));
-        }
-        if let Some(into) = &apply.into {
-            name::check_new_array(into)?;
-            if self.catalog.find(into).is_some() && !apply.replace {
-                return Err(already_exists(into));
-            }
-        }
-        if !self.settled() {
-            return Ok(Answer::Park("report of the workers after the master's start".to_string()));
-        }
-        let (replication, segments) = (version.replication, version.segments.len());
-        let size = operation.output().size() as u64;
-        let (bytes, segment_bytes) = (version.elements() * size, version.grid().segment_len() * size);
-        if let Some(park) = self.enough_workers(segments > 0)? {
-            return Ok(park);
-        }
-        let Some(id) = self.new_id() else {
-            return Ok(Answer::Park("id from the log".to_string()));
-        };
+    /// Begins what a request asks for.
+    fn begin(&mut self, id: VersionId, key: Key, plan: Plan, becomes: Becomes, no_wait: bool, inline: bool) -> Answer {
+        let segments = plan.segments();
         let with_answer = self.operations.values().filter(|running| running.inline).count();
-        let inline = apply.inline && !apply.no_wait && bytes <= INLINE_BYTES_MAX && with_answer < INLINE_OPERATIONS_MAX;
-        let deadline = match apply.no_wait {
-            true => self.now.elapsed + UNATTENDED_MAX,
-            false => self.deadline_of(key),
-        };
+        let bytes = plan.grid.len() * plan.program.bytes_written();
+        let element_bytes = plan.program.bytes_read().max(plan.program.bytes_written());
+        let fingerprint = fingerprint(&plan.program);
+        let is_reduced = becomes == Becomes::Values;
         let running = Running {
-            array_name,
-            source,
-            operation,
-            into: apply.into.map(|name| NewArray { array: ArrayId(id.0), name, replace: apply.replace }),
+            becomes,
             origin: self.origin(key),
-            waiters: if apply.no_wait { vec![] } else { vec![key] },
+            waiters: if no_wait { vec![] } else { vec![key] },
             started: self.now.elapsed,
-            deadline,
+            deadline: if no_wait { self.now.elapsed + UNATTENDED_MAX } else { self.deadline_of(key) },
             virtual_start: self.virtual_time,
-            replication,
             works: (0..segments).map(|_| Work::default()).collect(),
             done: 0,
             redispatched: 0,
             received: 0,
             recomputed: 0,
-            inline,
-            replicas_receive: self.costs.receives(operation, self.most_threads()),
+            gathered: BTreeSet::new(),
+            taken: BTreeMap::new(),
+            network_bytes: 0,
+            promoted: 0,
+            fingerprint,
+            inline: inline
+                && !no_wait
+                && !is_reduced
+                && bytes <= INLINE_BYTES_MAX
+                && with_answer < INLINE_OPERATIONS_MAX,
+            replicas_receive: is_reduced || self.costs.receives(fingerprint, self.most_threads()),
             exact: true,
-            small: segment_bytes <= CHUNK_BYTES as u64,
+            small: plan.grid.segment_len() * element_bytes <= CHUNK_BYTES as u64,
             proposed: false,
             last_failure: None,
+            plan,
         };
         log::debug!(
-            "[{}] operation {id}: {operation} on '{}' ({source}), {segments} segments",
+            "[{}] operation {id}: {} on '{}', {segments} segments",
             running.request(),
-            running.array_name
+            running.text(),
+            running.array_name()
         );
         let processing = self.processing(id, &running);
         self.operations.insert(id, running);
         self.advance_operation(id);
-        match apply.no_wait {
-            true => Ok(Answer::Now(processing.into())),
-            false => Ok(Answer::Later),
-        }
+        if no_wait { Answer::Now(processing.into()) } else { Answer::Later }
     }
 
     /// What is said of an operation that has begun.
     fn processing(&self, id: VersionId, running: &Running) -> OperationComplete {
-        let result_name = running.into.as_ref().map_or(&running.array_name, |into| &into.name);
         OperationComplete {
-            array_id: running.array_name.clone(),
+            array_id: running.array_name().to_string(),
             status: OperationState::Processing,
             operation: id,
-            handle: name::handle(result_name, id),
+            handle: name::handle(running.into().unwrap_or(running.array_name()), id),
             segments: running.segments(),
             copies: 0,
-            target: running.replication,
+            target: running.plan.replication,
             replicas: running.replicas().to_string(),
             redispatched: running.redispatched,
             exact: running.exact,
             crc32c: None,
-            durability: if running.into.is_some() { Durability::Synced } else { Durability::Memory },
+            durability: if running.into().is_some() { Durability::Synced } else { Durability::Memory },
             elapsed_us: self.now.elapsed.saturating_sub(running.started).as_micros() as u64,
+            receipt: None,
         }
     }
 
@@ -251,7 +284,7 @@ impl Cluster {
             return Ok(Answer::Later);
         }
         match self.ended.get(&operation) {
-            Some(Ok(reply)) => Ok(Answer::Now(reply.clone().into())),
+            Some(Ok(reply)) => Ok(Answer::Now(reply.clone())),
             Some(Err(error)) => Err(error.clone()),
             None => Err(unknown_operation_id(operation)),
         }
@@ -261,7 +294,7 @@ impl Cluster {
         let Some(running) = self.operations.get(&operation).filter(|running| !running.proposed) else {
             return Err(unknown_operation_id(operation));
         };
-        let text = format!("operation {operation} ({} on '{}') was cancelled", running.operation, running.array_name);
+        let text = format!("operation {operation} ({} on '{}') was cancelled", running.text(), running.array_name());
         self.end_operation(operation, Err(WireError::new(ErrorCode::Cancelled, text)));
         Ok(Answer::Now(protocol::message::Done {}.into()))
     }
@@ -277,12 +310,13 @@ impl Cluster {
         let Some(running) = self.operations.get(&id).filter(|running| !running.proposed) else {
             return;
         };
-        if self.catalog.version(running.source).is_none() {
+        if running.plan.inputs.iter().any(|input| self.catalog.version(*input).is_none()) {
             let text = format!(
-                "'{}' was deleted or replaced while {} was running on it",
-                running.array_name, running.operation
+                "'{}', or another array that is read, was deleted or replaced while {} was running",
+                running.array_name(),
+                running.text()
             );
-            let error = WireError::new(ErrorCode::UnknownVersion, text).array(running.array_name.clone());
+            let error = WireError::new(ErrorCode::UnknownVersion, text).array(running.array_name());
             return self.end_operation(id, Err(error));
         }
         for segment in 0..running.segments() {
@@ -302,9 +336,30 @@ impl Cluster {
         if work.done {
             return Ok(());
         }
+        let satisfied = match running.plan.dtype() {
+            None if work.partials.is_some() => true,
+            None => {
+                if !work.is_outstanding() {
+                    self.plan_segment(id, segment)?;
+                }
+                false
+            }
+            Some(dtype) => self.has_its_copies(id, segment, dtype)?,
+        };
+        if satisfied && let Some(running) = self.operations.get_mut(&id) {
+            running.works[segment as usize].done = true;
+            running.done += 1;
+        }
+        Ok(())
+    }
+
+    /// Sees what copies of a segment of a result are still missing; whether none is.
+    fn has_its_copies(&mut self, id: VersionId, segment: SegmentIndex, dtype: DType) -> Result<bool, WireError> {
+        let running = &self.operations[&id];
+        let work = &running.works[segment as usize];
         let have = self.result_holders(id, segment);
-        let required = self.required_copies(running.replication).max(1);
-        let satisfied = match work.is_outstanding() {
+        let required = self.required_copies(running.plan.replication).max(1);
+        Ok(match work.is_outstanding() {
             true => work.confirmed && have.len() >= required,
             false if have.is_empty() => {
                 self.plan_segment(id, segment)?;
@@ -315,16 +370,19 @@ impl Cluster {
                 false
             }
             false => {
-                let (copy, dtype) = (self.result_copy(id, segment), running.operation.output());
-                let preferred = self.readers(CopyId(running.source, segment));
+                let copy = self.result_copy(id, segment);
+                let preferred = self.order_of(running, segment);
                 self.settled() && self.ensure_copies(copy, dtype, &have, required, &preferred)
             }
-        };
-        if satisfied && let Some(running) = self.operations.get_mut(&id) {
-            running.works[segment as usize].done = true;
-            running.done += 1;
+        })
+    }
+
+    /// Who should have a segment of the result, the primary first: who has it of the first input, or was chosen to make it.
+    fn order_of(&self, running: &Running, segment: SegmentIndex) -> Vec<WorkerId> {
+        match running.plan.inputs.first() {
+            Some(input) => self.readers(CopyId(*input, segment)),
+            None => running.plan.placed[segment as usize].clone(),
         }
-        Ok(())
     }
 
     /// Who has the result's segment, in the order of the source's holders.
@@ -333,7 +391,10 @@ impl Cluster {
         let Some(crc32c) = running.works[segment as usize].crc32c else {
             return Vec::new();
         };
-        let order = self.catalog.segment(CopyId(running.source, segment)).map_or(&[][..], |segment| &segment.holders);
+        let order = match running.plan.inputs.first() {
+            Some(input) => self.catalog.segment(CopyId(*input, segment)).map_or(&[][..], |segment| &segment.holders),
+            None => &running.plan.placed[segment as usize],
+        };
         self.live_holders(CopyId(id, segment), crc32c, order)
     }
 
@@ -346,23 +407,40 @@ impl Cluster {
 
     fn result_copy(&self, id: VersionId, segment: SegmentIndex) -> CopyRecord {
         let running = &self.operations[&id];
-        let elements = self.catalog.version(running.source).map_or(0, |version| {
-            let range = version.grid().range(segment);
-            range.end - range.start
-        });
         let crc32c = running.works[segment as usize].crc32c.unwrap_or(0);
-        CopyRecord(id, segment, crc32c, elements * running.operation.output().size() as u64)
+        CopyRecord(id, segment, crc32c, running.plan.result_bytes(segment))
     }
 
-    /// Queues a segment at every live holder of its source that gives the same bits as the primary.
+    /// Those who can compute a segment now, the primary first. Of an array that is made from nothing, another is chosen when all are
+    /// gone.
+    fn computers_of(&mut self, id: VersionId, segment: SegmentIndex) -> Vec<WorkerId> {
+        let plan = &self.operations[&id].plan;
+        if !plan.inputs.is_empty() {
+            return self.computers(&plan.inputs, segment, plan.program.named());
+        }
+        let able = |worker: &WorkerId| self.live(worker).is_some_and(Member::takes_copies);
+        let mut placed = plan.placed[segment as usize].clone();
+        placed.retain(able);
+        if placed.is_empty() {
+            let mut native = self.candidates(&[]);
+            native.retain(|candidate| self.members[&candidate.worker].level() > 1);
+            placed.extend(place_replica(segment, plan.result_bytes(segment), &[], &native));
+            let running = self.operations.get_mut(&id).expect("it was just there");
+            running.plan.placed[segment as usize].clone_from(&placed);
+        }
+        placed
+    }
+
+    /// Queues a segment at every worker that can compute it and gives the same bits as the primary.
     fn plan_segment(&mut self, id: VersionId, segment: SegmentIndex) -> Result<(), WireError> {
-        let running = &self.operations[&id];
-        let mut holders = self.readers(CopyId(running.source, segment));
+        let mut holders = self.computers_of(id, segment);
         holders.sort_by_key(|worker| self.members[worker].late);
+        let running = &self.operations[&id];
         let Some(primary) = holders.first() else {
-            return match self.hopes() {
-                true => Ok(()), // a holder may come back; the next change tries again
-                false => Err(self.segments_lost(&running.array_name, running.source, self.unreadable(running.source))),
+            return match running.plan.inputs.is_empty() {
+                false => self.gather(id, segment),
+                true if self.hopes() || self.placeable().next().is_some() => Ok(()),
+                true => Err(WireError::new(ErrorCode::NoWorkers, "the last worker went away; start some")),
             };
         };
         let kernels = self.members[primary].hello.kernels.clone();
@@ -385,8 +463,8 @@ impl Cluster {
         }
         if work.rounds >= ROUNDS_MAX {
             let text =
-                format!("segment {segment} of '{}' could not be computed on any of its holders", running.array_name);
-            let error = WireError::new(ErrorCode::Internal, text).array(running.array_name.clone()).segments([segment]);
+                format!("segment {segment} of '{}' could not be computed on any of its holders", running.array_name());
+            let error = WireError::new(ErrorCode::Internal, text).array(running.array_name()).segments([segment]);
             return Err(running.last_failure.clone().unwrap_or(error).workers(holders));
         }
         let computing = if running.replicas_receive { 1 } else { holders.len() };
@@ -426,6 +504,9 @@ impl Cluster {
         let Some(running) = self.operations.get(&id).filter(complete) else {
             return;
         };
+        if running.becomes == Becomes::Values {
+            return self.end_reduction(id);
+        }
         let segment = |segment: SegmentIndex| {
             let crc32c = running.works[segment as usize].crc32c.unwrap_or(0);
             NewSegment(crc32c, self.result_holders(id, segment))
@@ -434,28 +515,62 @@ impl Cluster {
         let copies = segments.iter().map(|NewSegment(_, holders)| holders.len() as u32).min();
         let reply = OperationComplete {
             status: OperationState::Complete,
-            copies: copies.unwrap_or(running.replication),
+            copies: copies.unwrap_or(running.plan.replication),
             crc32c: Some(combined_crc32c(&segments, |segment| self.result_copy(id, segment).bytes())),
+            receipt: Some(running.receipt()),
             ..self.processing(id, running)
         };
-        let sync = running.into.is_some(); // the result of an unnamed one can be computed again
-        let command = Command::AddResult {
-            request: Some(self.outcome(running.origin, &reply.clone().into())),
-            version: id,
-            source: running.source,
-            into: running.into.clone(),
-            operation: running.operation.name().to_string(),
-            dtype: running.operation.output(),
-            segments,
-        };
+        let sync = running.into().is_some(); // the result of an unnamed one can be computed again
+        let command = self.command_of(id, running, &reply, segments);
         if let Some(running) = self.operations.get_mut(&id) {
             running.proposed = true;
         }
         self.propose(command, sync, Then::OperationCommitted { version: id, reply });
     }
 
-    /// Ends an operation: tells who waits, and clears up behind it.
+    /// The change of the catalog that a complete operation is.
+    fn command_of(
+        &self,
+        id: VersionId,
+        running: &Running,
+        reply: &OperationComplete,
+        segments: Vec<NewSegment>,
+    ) -> Command {
+        // The shares of many workers would not fit into what is remembered.
+        let receipt = reply.receipt.clone().map(|receipt| Receipt { workers: Vec::new(), ..receipt });
+        let request = Some(self.outcome(running.origin, &OperationComplete { receipt, ..reply.clone() }.into()));
+        let dtype = running.plan.dtype().expect("it has elements");
+        match (running.plan.inputs.first(), &running.becomes) {
+            (None, Becomes::Array(new)) => Command::CreateArray {
+                request,
+                array: new.array,
+                version: id,
+                name: new.name.clone(),
+                dtype,
+                shape: running.plan.shape.clone(),
+                replication: running.plan.replication,
+                replace: new.replace,
+                segments,
+            },
+            (source, becomes) => Command::AddResult {
+                request,
+                version: id,
+                source: *source.expect("what is made from nothing becomes an array"),
+                into: if let Becomes::Array(new) = becomes { Some(new.clone()) } else { None },
+                operation: running.text().to_string(),
+                dtype,
+                segments,
+            },
+        }
+    }
+
+    /// Ends an operation that gives elements, or that has failed.
     pub(super) fn end_operation(&mut self, id: VersionId, result: Result<OperationComplete, WireError>) {
+        self.end_with(id, result.map(Body::from));
+    }
+
+    /// Ends an operation: tells who waits, and clears up behind it.
+    fn end_with(&mut self, id: VersionId, result: Result<Body, WireError>) {
         let Some(running) = self.operations.remove(&id) else {
             return;
         };
@@ -473,21 +588,21 @@ impl Cluster {
             self.tell(&worker, CancelSegments { result: id });
         }
         let body = match &result {
-            Ok(reply) => Body::from(reply.clone()),
+            Ok(reply) => reply.clone(),
             Err(error) => Body::Error(error.clone()),
         };
-        let elements = running.elements().filter(|_| running.inline && result.is_ok());
-        let dtype = running.operation.output();
+        let elements = running.elements().filter(|_| running.inline && result.is_ok()).zip(running.plan.dtype());
         for key in running.waiters {
             let elements = elements.clone().filter(|_| key == running.origin.key);
-            self.answer_with(key, body.clone(), elements.map(|elements| (dtype, elements)));
+            self.answer_with(key, body.clone(), elements.map(|(elements, dtype)| (dtype, elements)));
         }
         self.ended.insert(id, result);
         while self.ended.len() > ENDED_MAX {
             self.ended.pop_first();
         }
         self.collect(id);
-        self.collect(running.source);
+        running.plan.inputs.iter().for_each(|input| self.collect(*input));
+        self.drop_gathered(running.gathered);
     }
 
     // ---- what workers say ----
@@ -501,16 +616,22 @@ impl Cluster {
         elements: Option<Arc<[u8]>>,
     ) {
         let id = result.result;
-        if let Some(running) = self.operations.get(&id) {
+        if let Some(running) = self.operations.get_mut(&id) {
             let bytes = result.copies.iter().fold(0_u64, |sum, copy| sum.saturating_add(copy.bytes()));
-            self.costs.computed(running.operation, bytes, result.busy_us);
+            let taken = running.of_worker(worker);
+            taken.segments += (result.copies.len() + result.partials.len()) as u32;
+            *taken.busy_us.get_or_insert_default() += result.busy_us;
+            taken.bytes_read = taken.bytes_read.saturating_add(result.bytes_read);
+            taken.bytes_written = taken.bytes_written.saturating_add(result.bytes_written);
+            taken.memory_bytes = taken.memory_bytes.saturating_add(bytes);
+            self.costs.computed(running.fingerprint, bytes, result.busy_us);
             self.maybe_let_replicas_receive(id);
         }
         if let Some(elements) = elements {
             self.keep_elements(&result, &elements);
         }
         if let Some(member) = self.members.get_mut(worker) {
-            member.late &= result.copies.is_empty();
+            member.late &= result.copies.is_empty() && result.partials.is_empty();
         }
         for copy in result.copies {
             match self.end_task(worker, copy.id(), call) {
@@ -522,9 +643,14 @@ impl Cluster {
                 Answered::Superseded => {}
             }
         }
-        for FailedSegment { segment, error } in result.failed {
+        for ReducedSegment(segment, partials) in result.partials {
             if let Answered::Expected = self.end_task(worker, CopyId(id, segment), call) {
-                self.on_segment_failed(worker, CopyId(id, segment), error);
+                self.on_segment_reduced(worker, CopyId(id, segment), &partials);
+            }
+        }
+        for FailedSegment { segment, source, error } in result.failed {
+            if let Answered::Expected = self.end_task(worker, CopyId(id, segment), call) {
+                self.on_segment_failed(worker, CopyId(id, segment), source, error);
             }
         }
         self.maybe_commit(id);
@@ -556,10 +682,17 @@ impl Cluster {
         }
     }
 
-    /// A copy of a result was fetched from another worker.
-    pub(super) fn count_received(&mut self, copy: CopyId) {
-        if let Some(running) = self.operations.get_mut(&copy.version()) {
+    /// A copy was fetched from another worker: of a result, or of what is read for one.
+    pub(super) fn count_received(&mut self, worker: &WorkerId, copy: CopyRecord) {
+        if let Some(running) = self.operations.get_mut(&copy.0) {
             running.received += 1;
+        }
+        let gathered = (copy.id(), worker.clone());
+        let concerned = self.operations.iter_mut();
+        let concerned = concerned.filter(|(id, running)| **id == copy.0 || running.gathered.contains(&gathered));
+        for (_, running) in concerned {
+            running.network_bytes += copy.bytes();
+            running.of_worker(worker).memory_bytes += copy.bytes();
         }
     }
 
@@ -568,7 +701,7 @@ impl Cluster {
         let Some(running) = self.operations.get(&copy.0) else { return };
         if expected != copy.bytes() {
             let text = format!("a result of {} bytes; it must have {expected}", copy.bytes());
-            return self.on_segment_failed(worker, copy.id(), WireError::new(ErrorCode::Internal, text));
+            return self.on_segment_failed(worker, copy.id(), None, WireError::new(ErrorCode::Internal, text));
         }
         let Some(member) = self.members.get_mut(worker) else { return };
         let (kernels, level) = (member.hello.kernels.clone(), member.level());
@@ -602,8 +735,8 @@ impl Cluster {
     fn on_results_differ(&mut self, worker: &WorkerId, copy: CopyRecord) {
         log::error!("results of {} differ between workers, {worker} among them; computing it again", copy.id());
         let Some(running) = self.operations.get_mut(&copy.0) else { return };
-        let text = format!("workers give different results for segment {} of '{}'", copy.1, running.array_name);
-        let error = WireError::new(ErrorCode::ChecksumMismatch, text).array(running.array_name.clone());
+        let text = format!("workers give different results for segment {} of '{}'", copy.1, running.array_name());
+        let error = WireError::new(ErrorCode::ChecksumMismatch, text).array(running.array_name());
         running.last_failure = Some(error);
         running.works[copy.1 as usize].tasks.insert(worker.clone(), Task::Failed); // one round is over
         self.recompute(copy.id());
@@ -631,14 +764,15 @@ impl Cluster {
         self.changed = true;
     }
 
-    fn on_segment_failed(&mut self, worker: &WorkerId, copy: CopyId, error: WireError) {
+    /// A worker could not compute a segment; because of its copy of `source`, if that is named.
+    fn on_segment_failed(&mut self, worker: &WorkerId, copy: CopyId, source: Option<VersionId>, error: WireError) {
         let Some(running) =
             self.operations.get_mut(&copy.version()).filter(|running| copy.segment() < running.segments())
         else {
             return;
         };
         log::warn!("[{}] worker {worker} could not compute {copy}: {error}", running.request());
-        let source = CopyId(running.source, copy.segment());
+        let source = source.filter(|source| running.reads(*source)).map(|source| CopyId(source, copy.segment()));
         if let Some(member) = self.members.get_mut(worker) {
             member.late |= member.level() == 1; // others first, from now on
         }
@@ -650,12 +784,18 @@ impl Cluster {
             ErrorCode::NotHeld | ErrorCode::ChecksumMismatch => drop(tasks.remove(worker)),
             _ => running.last_failure = Some(error.clone()),
         }
-        match error.code {
-            ErrorCode::NotHeld => {
+        match (error.code, source) {
+            (ErrorCode::NotHeld, Some(source)) => {
                 self.lose_copy(worker, source);
             }
-            ErrorCode::ChecksumMismatch => self.on_broken_copy(worker, source),
-            ErrorCode::UnknownOperation | ErrorCode::TypeMismatch => self.end_operation(copy.version(), Err(error)),
+            (ErrorCode::ChecksumMismatch, Some(source)) => self.on_broken_copy(worker, source),
+            // No other worker would do better.
+            (ErrorCode::UnknownOperation | ErrorCode::TypeMismatch | ErrorCode::BadElement, _) => {
+                let running = &self.operations[&copy.version()];
+                let message = format!("{} on '{}': {}", running.text(), running.array_name(), error.message);
+                let error = WireError { message, ..error }.array(running.array_name());
+                self.end_operation(copy.version(), Err(error));
+            }
             _ => {}
         }
         self.changed = true;
@@ -666,8 +806,10 @@ impl Cluster {
     /// A worker is gone: what it was computing goes to others. Gives how many segments it had been sent.
     pub(super) fn take_over_tasks(&mut self, worker: &WorkerId) -> u64 {
         let mut taken_over = 0;
+        self.count_promotions(worker);
         for running in self.operations.values_mut().filter(|running| !running.proposed) {
             running.done = 0;
+            running.gathered.retain(|(_, fetcher)| fetcher != worker);
             for work in &mut running.works {
                 work.done = false; // it may have been one of the copies
                 if work.tasks.remove(worker) == Some(Task::Sent) {
@@ -679,6 +821,15 @@ impl Cluster {
         taken_over
     }
 
+    /// Counts the segments that running operations read and that this worker, which is gone, was the primary of.
+    fn count_promotions(&mut self, worker: &WorkerId) {
+        for running in self.operations.values_mut() {
+            let versions = running.plan.inputs.iter().filter_map(|input| self.catalog.version(*input));
+            let led = versions.flat_map(|version| &version.segments).filter(|s| s.holders.first() == Some(worker));
+            running.promoted += led.filter(|segment| segment.holders.len() > 1).count() as u32;
+        }
+    }
+
     pub(super) fn watch_operations(&mut self) {
         let now = self.now.elapsed;
         let late: Vec<VersionId> =
@@ -687,8 +838,7 @@ impl Cluster {
             let running = &self.operations[&id];
             let open = (0..running.segments()).filter(|segment| !running.works[*segment as usize].done);
             let text = format!("no {} within {} ms", self.explain_operation(id), (now - running.started).as_millis());
-            let error =
-                WireError::new(ErrorCode::DeadlineExceeded, text).array(running.array_name.clone()).segments(open);
+            let error = WireError::new(ErrorCode::DeadlineExceeded, text).array(running.array_name()).segments(open);
             self.end_operation(id, Err(error));
         }
         self.help_level_1();
@@ -703,7 +853,7 @@ impl Cluster {
                 member.in_flight.remove(&copy);
             }
             let text = format!("no answer from a worker that is alive within {TASK_TIMEOUT:?}");
-            self.on_segment_failed(&worker, copy, WireError::new(ErrorCode::DeadlineExceeded, text));
+            self.on_segment_failed(&worker, copy, None, WireError::new(ErrorCode::DeadlineExceeded, text));
             self.count_redispatched(1);
         }
     }
@@ -732,9 +882,10 @@ impl Cluster {
         busy.sort_unstable();
         busy.dedup();
         let by = if busy.is_empty() { "copies".to_string() } else { busy.join(", ") };
-        let (operation, name) = (running.operation, &running.array_name);
         format!(
-            "result of {operation} on '{name}' ({} of {} segments done, waiting for {by})",
+            "result of {} on '{}' ({} of {} segments done, waiting for {by})",
+            running.text(),
+            running.array_name(),
             running.done,
             running.segments()
         )

@@ -1,0 +1,387 @@
+//! From what a client asks for to what will be computed: which versions are read, by which program, and whether it can begin.
+
+use super::{Becomes, Cluster};
+use crate::cluster::catalog::{Version, already_exists};
+use crate::cluster::command::NewArray;
+use crate::cluster::placement::place;
+use crate::cluster::requests::{Answer, Key};
+use array::expression::{ExpressionError, Named, parse_expression, parse_generator, parse_reductions};
+use array::{DType, Grid, Operation, Program, Reducer};
+use protocol::message::client::*;
+use protocol::size::format_size;
+use protocol::{ArrayId, CopyId, ErrorCode, SegmentIndex, VersionId, WireError, WorkerId, name};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What is to be computed.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    /// The array it is about, or will be.
+    pub array_name: String,
+    /// What it is called: its expression, its reductions, or what makes the array.
+    pub text: String,
+    pub program: Arc<Program>,
+    /// The versions it reads, in the order of the program's inputs.
+    pub inputs: Vec<VersionId>,
+    /// Lengths of the sides of what is computed.
+    pub shape: Vec<u64>,
+    pub grid: Grid,
+    /// Copies the result is meant to have.
+    pub replication: u32,
+    /// For each segment of an array that is made from nothing, who makes it, the primary first.
+    pub placed: Vec<Vec<WorkerId>>,
+    /// The texts of its reductions.
+    pub reductions: Vec<String>,
+}
+
+impl Plan {
+    /// Bytes of one copy of a segment of the result; 0 if it is reduced.
+    pub fn result_bytes(&self, segment: SegmentIndex) -> u64 {
+        let range = self.grid.range(segment);
+        (range.end - range.start) * self.program.bytes_written()
+    }
+
+    pub fn segments(&self) -> u32 {
+        self.grid.segments()
+    }
+}
+
+impl Cluster {
+    pub(in crate::cluster) fn on_apply_operation(
+        &mut self,
+        key: Key,
+        apply: ApplyOperation,
+    ) -> Result<Answer, WireError> {
+        if let Some((version, running)) = self.operations.iter().find(|(_, running)| running.origin.key == key) {
+            return Ok(Answer::Now(self.processing(*version, running).into())); // a repeated request with noWait
+        }
+        let plan = self.plan_expression(&apply.array_id, &apply.operation)?;
+        if let Some(into) = &apply.into {
+            self.check_new_name(into, apply.replace)?;
+        }
+        if let Some(park) = self.not_ready(&plan)? {
+            return Ok(park);
+        }
+        let Some(id) = self.new_id() else {
+            return Ok(Answer::Park("id from the log".to_string()));
+        };
+        let becomes = match apply.into {
+            Some(name) => Becomes::Array(NewArray { array: ArrayId(id.0), name, replace: apply.replace }),
+            None => Becomes::Result,
+        };
+        Ok(self.begin(id, key, plan, becomes, apply.no_wait, apply.inline))
+    }
+
+    pub(in crate::cluster) fn on_reduce_array(&mut self, key: Key, reduce: ReduceArray) -> Result<Answer, WireError> {
+        let plan = self.plan_reductions(&reduce.array_id, &reduce.reductions)?;
+        if let Some(park) = self.not_ready(&plan)? {
+            return Ok(park);
+        }
+        let Some(id) = self.new_id() else {
+            return Ok(Answer::Park("id from the log".to_string()));
+        };
+        Ok(self.begin(id, key, plan, Becomes::Values, false, false))
+    }
+
+    pub(in crate::cluster) fn on_generate_array(
+        &mut self,
+        key: Key,
+        generate: GenerateArray,
+    ) -> Result<Answer, WireError> {
+        self.check_new_name(&generate.array_id, generate.replace)?;
+        let mut plan = self.plan_generator(&generate)?;
+        if let Some(park) = self.not_ready(&plan)? {
+            return Ok(park);
+        }
+        plan.placed = self.place_generated(&plan);
+        let Some(id) = self.new_id() else {
+            return Ok(Answer::Park("id from the log".to_string()));
+        };
+        let new = NewArray { array: ArrayId(id.0), name: generate.array_id, replace: generate.replace };
+        Ok(self.begin(id, key, plan, Becomes::Array(new), false, false))
+    }
+
+    // ---- what is meant ----
+
+    /// An expression on an array, or a named operation.
+    fn plan_expression(&self, array_id: &str, text: &str) -> Result<Plan, WireError> {
+        let (source, _, array_name) = self.resolve(array_id)?;
+        let version = self.catalog.version(source).expect("names name versions");
+        if let Ok(operation) = text.parse::<Operation>() {
+            let wrong = |wrong: array::WrongDType| {
+                let text = format!("{wrong}, as '{array_name}' is");
+                WireError::new(ErrorCode::TypeMismatch, text).array(array_name.clone())
+            };
+            operation.check_input(version.dtype).map_err(wrong)?;
+            return Ok(plan(array_name.clone(), text, operation.program(), vec![source], version));
+        }
+        let mut inputs = vec![source];
+        let program = parse_expression(text, version.dtype, &mut |name| self.input(name, version, &mut inputs));
+        match program {
+            Ok(program) => Ok(plan(array_name, text, program, inputs, version)),
+            Err(_) if is_one_word(text) => Err(unknown_operation(text)),
+            Err(error) => Err(bad_expression(&error).array(array_name)),
+        }
+    }
+
+    /// Reductions of expressions on an array.
+    fn plan_reductions(&self, array_id: &str, text: &str) -> Result<Plan, WireError> {
+        let (source, _, array_name) = self.resolve(array_id)?;
+        let version = self.catalog.version(source).expect("names name versions");
+        let mut inputs = vec![source];
+        let parsed = parse_reductions(text, version.dtype, &mut |name| self.input(name, version, &mut inputs));
+        let (program, reductions) = parsed.map_err(|error| bad_expression(&error).array(array_name.clone()))?;
+        Ok(Plan { reductions, ..plan(array_name, text, program, inputs, version) })
+    }
+
+    fn plan_generator(&self, generate: &GenerateArray) -> Result<Plan, WireError> {
+        let made = parse_generator(&generate.generator, generate.dtype, generate.seed);
+        let made = made.map_err(|error| bad_expression(&error).array(generate.array_id.clone()))?;
+        Ok(Plan {
+            array_name: generate.array_id.clone(),
+            text: generate.generator.clone(),
+            program: Arc::new(made.program),
+            inputs: Vec::new(),
+            grid: Grid::new(made.shape.iter().product()),
+            shape: made.shape,
+            replication: self.config.replication,
+            placed: Vec::new(),
+            reductions: Vec::new(),
+        })
+    }
+
+    /// The array that a name in an expression means; `inputs` are those so far.
+    fn input(&self, name: &str, x: &Version, inputs: &mut Vec<VersionId>) -> Result<Named, String> {
+        let (id, ..) = self.resolve(name).map_err(|error| error.message)?;
+        let version = self.catalog.version(id).expect("names name versions");
+        if version.shape != x.shape {
+            return Err(format!(
+                "'{name}' has the shape {:?}, and x has {:?}; they must be equal",
+                version.shape, x.shape
+            ));
+        }
+        let known = inputs.iter().position(|input| *input == id);
+        let input = known.unwrap_or_else(|| {
+            inputs.push(id);
+            inputs.len() - 1
+        });
+        Ok(Named { input: input as u32, dtype: version.dtype })
+    }
+
+    fn check_new_name(&self, new: &str, replace: bool) -> Result<(), WireError> {
+        name::check_new_array(new)?;
+        match self.catalog.find(new).is_some() && !replace {
+            true => Err(already_exists(new)),
+            false => Ok(()),
+        }
+    }
+
+    // ---- whether it can begin ----
+
+    /// Why it has to wait, if it has to.
+    fn not_ready(&self, plan: &Plan) -> Result<Option<Answer>, WireError> {
+        if !self.settled() {
+            return Ok(Some(Answer::Park("report of the workers after the master's start".to_string())));
+        }
+        if let Some(park) = self.enough_workers(plan.segments() > 0)? {
+            return Ok(Some(park));
+        }
+        self.check_room(plan)?;
+        Ok(None)
+    }
+
+    /// Refuses what does not fit into memory: the workers would find out one after the other.
+    fn check_room(&self, plan: &Plan) -> Result<(), WireError> {
+        if plan.program.bytes_written() == 0 {
+            return Ok(());
+        }
+        if plan.inputs.is_empty() {
+            let needed = (0..plan.segments()).map(|segment| plan.result_bytes(segment)).sum::<u64>();
+            let free: u64 = self.placeable().map(|(_, member)| member.unheld_bytes()).sum();
+            let copies = self.required_copies(plan.replication) as u64;
+            return if needed * copies <= free { Ok(()) } else { Err(self.no_room_for(plan, &BTreeMap::new())) };
+        }
+        let computers: Vec<Vec<WorkerId>> =
+            (0..plan.segments()).map(|segment| self.computers(&plan.inputs, segment, plan.program.named())).collect();
+        let mut needed: BTreeMap<&WorkerId, u64> = BTreeMap::new();
+        for (segment, computers) in (0..).zip(&computers) {
+            computers.iter().for_each(|worker| *needed.entry(worker).or_default() += plan.result_bytes(segment));
+        }
+        let is_full = |worker: &WorkerId| self.live(worker).is_some_and(|m| needed[worker] > m.unheld_bytes());
+        let nowhere = computers.iter().any(|all| !all.is_empty() && all.iter().all(is_full));
+        if nowhere { Err(self.no_room_for(plan, &needed)) } else { Ok(()) }
+    }
+
+    fn no_room_for(&self, plan: &Plan, needed: &BTreeMap<&WorkerId, u64>) -> WireError {
+        let worker = |(worker, member): (&WorkerId, &crate::cluster::Member)| {
+            let needs = needed.get(worker).map_or(String::new(), |bytes| format!(" of {} needed", format_size(*bytes)));
+            format!("{worker} {}{needs}", format_size(member.unheld_bytes()))
+        };
+        let free: Vec<String> = self.placeable().map(worker).collect();
+        let text = format!(
+            "no room for {} of '{}': {} in {} copies; free: {}; {}delete arrays, add workers, or give them more --memory",
+            plan.text,
+            plan.array_name,
+            format_size(plan.grid.len() * plan.program.bytes_written()),
+            self.required_copies(plan.replication),
+            free.join(", "),
+            self.largest_arrays(),
+        );
+        WireError::new(ErrorCode::InsufficientMemory, text).array(plan.array_name.clone())
+    }
+
+    /// The arrays that hold most, for people who look for room.
+    fn largest_arrays(&self) -> String {
+        const SHOWN: usize = 3;
+        let bytes = |id: VersionId| self.catalog.version(id).map_or(0, Version::bytes);
+        let mut arrays: Vec<(u64, &str)> = self
+            .catalog
+            .arrays()
+            .map(|array| (bytes(array.content) + array.result.map_or(0, bytes), array.name.as_str()))
+            .collect();
+        arrays.sort_unstable_by(|a, b| b.cmp(a));
+        let shown: Vec<String> =
+            arrays.iter().take(SHOWN).map(|(bytes, name)| format!("'{name}' {}", format_size(*bytes))).collect();
+        if shown.is_empty() { String::new() } else { format!("largest, in each copy: {}; ", shown.join(", ")) }
+    }
+
+    /// Who makes the segments of a generated array.
+    pub(super) fn place_generated(&self, plan: &Plan) -> Vec<Vec<WorkerId>> {
+        let bytes: Vec<u64> = (0..plan.segments()).map(|segment| plan.result_bytes(segment)).collect();
+        let computing = self.candidates(&[]).into_iter();
+        let computing: Vec<_> = computing.filter(|candidate| self.members[&candidate.worker].level() > 1).collect();
+        place(&bytes, plan.grid.len(), plan.replication as usize, &computing)
+    }
+
+    // ---- what it would take ----
+
+    /// What an operation would do.
+    pub(in crate::cluster) fn on_explain(&self, explain: Explain) -> Result<Answer, WireError> {
+        let plan = match is_reductions(&explain.operation) {
+            true => self.plan_reductions(&explain.array_id, &explain.operation)?,
+            false => self.plan_expression(&explain.array_id, &explain.operation)?,
+        };
+        let refusal = match self.enough_workers(plan.segments() > 0).and_then(|_| self.check_room(&plan)) {
+            Ok(()) => None,
+            Err(error) => Some(error),
+        };
+        let is_reduced = plan.program.output().is_none();
+        let receives = self.costs.receives(fingerprint(&plan.program), self.most_threads());
+        let explanation = Explanation {
+            array_id: plan.array_name.clone(),
+            steps: plan.program.steps(),
+            reads: plan.inputs.iter().map(|id| crate::cluster::catalog::handle_of(&self.catalog, *id)).collect(),
+            dtype: plan.program.output(),
+            elements: plan.grid.len(),
+            segments: plan.segments(),
+            copies: if is_reduced { 0 } else { self.required_copies(plan.replication) as u32 },
+            replicas: if receives { "received" } else { "recomputed" }.to_string(),
+            estimate: self.estimate(&plan, receives),
+            refusal,
+        };
+        Ok(Answer::Now(explanation.into()))
+    }
+
+    /// What a plan takes if nobody fails.
+    fn estimate(&self, plan: &Plan, receives: bool) -> Receipt {
+        let mut workers: BTreeMap<WorkerId, WorkerReceipt> = BTreeMap::new();
+        let mut network_bytes = 0;
+        let copies = self.required_copies(plan.replication);
+        for segment in 0..plan.segments() {
+            let range = plan.grid.range(segment);
+            let (read, written) = ((range.end - range.start) * plan.program.bytes_read(), plan.result_bytes(segment));
+            let is_reduced = plan.program.output().is_none();
+            let mut computers = self.computers(&plan.inputs, segment, plan.program.named());
+            let mut fetched = 0;
+            if computers.is_empty()
+                && let Some((worker, missing)) = self.gatherer(&plan.inputs, segment)
+            {
+                fetched = missing.iter().map(|copy| self.copy_bytes(*copy)).sum();
+                computers.push(worker);
+            }
+            let received = if is_reduced { 0 } else { copies.saturating_sub(1) };
+            if is_reduced || receives {
+                computers.truncate(1);
+            }
+            network_bytes += fetched + (received + 1).saturating_sub(computers.len().max(1)) as u64 * written;
+            for worker in computers {
+                let receipt = workers.entry(worker.clone()).or_insert_with(|| empty_receipt(worker));
+                receipt.segments += 1;
+                receipt.bytes_read += read;
+                receipt.bytes_written += written;
+                receipt.memory_bytes += written + fetched;
+            }
+        }
+        total(workers, network_bytes)
+    }
+
+    fn copy_bytes(&self, copy: CopyId) -> u64 {
+        self.catalog.version(copy.version()).map_or(0, |version| version.segment_bytes(copy.segment()))
+    }
+}
+
+fn plan(array_name: String, text: &str, program: Program, inputs: Vec<VersionId>, version: &Version) -> Plan {
+    Plan {
+        array_name,
+        text: text.to_string(),
+        program: Arc::new(program),
+        inputs,
+        shape: version.shape.clone(),
+        grid: version.grid(),
+        replication: version.replication,
+        placed: Vec::new(),
+        reductions: Vec::new(),
+    }
+}
+
+/// What is known of a worker's share before it has done anything.
+pub(super) fn empty_receipt(worker: WorkerId) -> WorkerReceipt {
+    WorkerReceipt { worker, segments: 0, busy_us: None, bytes_read: 0, bytes_written: 0, memory_bytes: 0 }
+}
+
+/// The receipt of all workers together.
+pub(super) fn total(workers: BTreeMap<WorkerId, WorkerReceipt>, network_bytes: u64) -> Receipt {
+    let workers: Vec<WorkerReceipt> = workers.into_values().collect();
+    Receipt {
+        bytes_read: workers.iter().map(|worker| worker.bytes_read).sum(),
+        bytes_written: workers.iter().map(|worker| worker.bytes_written).sum(),
+        network_bytes,
+        retries: 0,
+        promoted: 0,
+        workers,
+    }
+}
+
+/// Tells programs apart whose costs are measured.
+pub(super) fn fingerprint(program: &Program) -> u32 {
+    array::checksum::crc32c(program.to_string().as_bytes())
+}
+
+fn bad_expression(error: &ExpressionError) -> WireError {
+    WireError::new(ErrorCode::BadExpression, error.to_string()).column(error.column as u32)
+}
+
+fn unknown_operation(text: &str) -> WireError {
+    let known = Operation::ALL.map(|operation| format!("{operation} ({})", operation.input())).join(", ");
+    let text =
+        format!("'{text}' is no operation, array or expression; operations are {known}; an expression is sqrt(x) + 1");
+    WireError::new(ErrorCode::UnknownOperation, text)
+}
+
+fn is_one_word(text: &str) -> bool {
+    text.chars().all(|c| c.is_alphanumeric() || c == '_')
+}
+
+/// Whether a text begins as reductions do.
+fn is_reductions(text: &str) -> bool {
+    let word = text.trim_start();
+    let end = word.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(word.len());
+    word[..end].parse::<Reducer>().is_ok() && word[end..].trim_start().starts_with('(')
+}
+
+/// The dtype of what a plan gives, for those that give elements.
+impl Plan {
+    pub fn dtype(&self) -> Option<DType> {
+        self.program.output()
+    }
+}

@@ -1,5 +1,6 @@
 //! Sums.
 
+use super::lanes::{self, Number};
 use super::{NAN, Values, canonical};
 use crate::DType;
 use crate::kernels::{Build, Loop};
@@ -115,11 +116,11 @@ impl Loop for Longs<'_> {
 
 struct Floats<'a, T>(&'a [T]);
 
-impl<T: Copy + Into<f64>> Loop for Floats<'_, T> {
+impl<T: Number> Loop for Floats<'_, T> {
     type Output = f64;
 
     #[inline(always)]
     fn run(self) -> f64 {
-        self.0.iter().fold(0.0, |sum, &x| sum + x.into())
+        lanes::combine(self.0, 0.0, |x| x, |a, b| a + b)
     }
 }

@@ -52,7 +52,7 @@ impl Extreme {
             _ => unreachable!("an extreme has the dtype of the elements"),
         };
         let place = place.expect("an extreme is one of the elements");
-        Extreme(Some((value, first_index + place as u64)))
+        Extreme(Some((value.with_one_zero(), first_index + place as u64)))
     }
 
     pub fn merge(self, later: Extreme, direction: Direction) -> Extreme {
@@ -84,6 +84,17 @@ impl Extreme {
             _ => unreachable!("an extreme has the dtype of the elements"),
         };
         if later_is_better { later } else { self }
+    }
+}
+
+impl Scalar {
+    /// Itself, but 0.0 for -0.0: where zeros are equal, no bit may tell which one came first.
+    fn with_one_zero(self) -> Scalar {
+        match self {
+            Scalar::Float32(value) => Scalar::Float32(value + 0.0),
+            Scalar::Float64(value) => Scalar::Float64(value + 0.0),
+            _ => self,
+        }
     }
 }
 

@@ -4,8 +4,8 @@
 const LANES: usize = 32;
 
 /// Elements that go into each lane at a time, combined in pairs first. That halves the additions in a row twice, and the error
-/// of a sum with them: each element goes through 2 + LEAF / (LANES * GROUP) + log2(LANES) = 15 roundings, where NumPy's pairwise
-/// sum of as many has 21.
+/// of a sum with them: an element of a full leaf goes through 2 + 7 + 5 = 14 roundings, one less than LEAF / (LANES * GROUP) in
+/// the lanes, where NumPy's pairwise sum of as many has 21.
 const GROUP: usize = 4;
 
 const BLOCK: usize = LANES * GROUP;

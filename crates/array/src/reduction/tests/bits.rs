@@ -3,9 +3,9 @@
 use proptest::prelude::*;
 
 use super::data::{self, Data, lengths};
-use crate::DType;
 use crate::kernels::Build;
 use crate::reduction::{LEAF, Partial, Reducer, Tree};
+use crate::{DType, KERNELS_ID, checksum};
 
 const COMPUTED: [DType; 5] = [DType::Bool, DType::Int32, DType::Int64, DType::Float32, DType::Float64];
 
@@ -22,6 +22,17 @@ fn builds_give_the_same_bits() {
             }
         }
     }
+}
+
+/// The bits that [`KERNELS_ID`] names, of partials, which workers send to each other. If this fails, the id must change together
+/// with the checksum.
+#[test]
+fn the_bits_have_not_changed() {
+    let bytes = [0, 1, 100, 5000].into_iter().flat_map(|len| data::all(9, len)).flat_map(|data| {
+        Reducer::ALL.into_iter().flat_map(move |reducer| data.partial(reducer, Build::best()).to_bytes())
+    });
+    let crc = checksum::crc32c(&bytes.collect::<Vec<u8>>());
+    assert_eq!((KERNELS_ID, crc), ("darray-1", 1_451_767_287));
 }
 
 /// A tree over pieces of `lens[0]` elements, each reduced by a tree over pieces of `lens[1]`, and so on to the leaves.

@@ -96,7 +96,8 @@ pub fn moderate(seed: u64, len: usize) -> Vec<Data> {
 pub fn wild(seed: u64, len: usize) -> Vec<Data> {
     let patterns: Vec<f64> = bits(seed, len).map(f64::from_bits).collect();
     let zeros = bits(seed, len).map(|bits| if bits & 1 == 0 { 0.0 } else { -0.0 }).collect();
-    let low_zeros = bits(seed, len).map(|bits| if bits % 99 == 0 { -0.0 } else { (bits % 5) as f64 }).collect();
+    let low_zeros =
+        bits(seed, len).map(|bits| if bits.is_multiple_of(99) { -0.0 } else { (bits % 5) as f64 }).collect();
     let mut rarely_nan: Vec<f64> = bits(seed, len).map(|bits| uniform(bits, 1.0)).collect();
     if let Some(x) = rarely_nan.get_mut(len * 2 / 3) {
         *x = -f64::NAN;
@@ -105,7 +106,9 @@ pub fn wild(seed: u64, len: usize) -> Vec<Data> {
         patterns.iter().map(|x| if x.is_nan() { 1.0 } else { *x }).collect(),
         patterns,
         bits(seed, len).map(special).collect(),
-        bits(seed, len).map(|bits| if bits % 500 == 0 { special(bits / 500) } else { uniform(bits, 1.0) }).collect(),
+        bits(seed, len)
+            .map(|bits| if bits.is_multiple_of(500) { special(bits / 500) } else { uniform(bits, 1.0) })
+            .collect(),
         bits(seed, len).map(|bits| -((bits % 3) as f64)).collect(),
         vec![f64::INFINITY; len],
         vec![f64::NEG_INFINITY; len],
@@ -122,7 +125,7 @@ pub fn wild(seed: u64, len: usize) -> Vec<Data> {
 /// Bool and integers: random ones, extremes, few distinct ones, such with and without zeros.
 pub fn integers(seed: u64, len: usize) -> Vec<Data> {
     let extremes = [i64::MIN, i64::MAX, i64::MIN + 1, 0, -1, 1];
-    let few_extremes = |bits: u64| if bits % 50 == 0 { extremes[(bits / 50 % 6) as usize] } else { -1 };
+    let few_extremes = |bits: u64| if bits.is_multiple_of(50) { extremes[(bits / 50 % 6) as usize] } else { -1 };
     vec![
         Data::Bool(bits(seed, len).map(|bits| (bits & 1) as u8).collect()),
         Data::Bool(vec![1; len]),
@@ -134,7 +137,7 @@ pub fn integers(seed: u64, len: usize) -> Vec<Data> {
         Data::Int64(vec![i64::MIN; len]),
         Data::Int64(vec![i64::MAX; len]),
         Data::Int32(bits(seed, len).map(|bits| bits as i32).collect()),
-        Data::Int32(bits(seed, len).map(|bits| if bits % 40 == 0 { -2 } else { 1 }).collect()),
+        Data::Int32(bits(seed, len).map(|bits| if bits.is_multiple_of(40) { -2 } else { 1 }).collect()),
         Data::Int32(vec![i32::MIN; len]),
         Data::Int32(vec![i32::MAX; len]),
     ]

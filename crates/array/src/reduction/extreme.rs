@@ -1,5 +1,6 @@
 //! The least and the greatest, and where they are.
 
+use super::lanes::{self, Number};
 use super::{NAN, NAN_F32, Scalar, Values};
 use crate::kernels::{Build, Loop};
 
@@ -22,11 +23,11 @@ impl Extreme {
             return Extreme::EMPTY;
         }
         let value = match values {
-            Values::Bool(values) => Scalar::Bool(build.run(Find(direction, values)) != 0),
-            Values::Int32(values) => Scalar::Int32(build.run(Find(direction, values))),
-            Values::Int64(values) => Scalar::Int64(build.run(Find(direction, values))),
-            Values::Float32(values) => Scalar::Float32(build.run(Find(direction, values))),
-            Values::Float64(values) => Scalar::Float64(build.run(Find(direction, values))),
+            Values::Bool(values) => Scalar::Bool(build.run(Bytes(direction, values))),
+            Values::Int32(values) => Scalar::Int32(build.run(Integers(direction, values))),
+            Values::Int64(values) => Scalar::Int64(build.run(Integers(direction, values))),
+            Values::Float32(values) => Scalar::Float32(narrow(build.run(Floats(direction, values)))),
+            Values::Float64(values) => Scalar::Float64(build.run(Floats(direction, values))),
         };
         Extreme(Some((value, 0)))
     }
@@ -37,19 +38,21 @@ impl Extreme {
             return Extreme::EMPTY;
         };
         let place = match (value, values) {
-            (Scalar::Bool(value), Values::Bool(values)) => values.iter().position(|&x| (x != 0) == value),
-            (Scalar::Int32(value), Values::Int32(values)) => values.iter().position(|&x| x == value),
-            (Scalar::Int64(value), Values::Int64(values)) => values.iter().position(|&x| x == value),
-            (Scalar::Float32(value), Values::Float32(values)) => {
-                values.iter().position(|&x| x == value || (x.is_nan() && value.is_nan()))
+            (Scalar::Bool(value), Values::Bool(values)) => build.run(First(values, |x| (x != 0) == value)),
+            (Scalar::Int32(value), Values::Int32(values)) => build.run(First(values, |x| x == value)),
+            (Scalar::Int64(value), Values::Int64(values)) => build.run(First(values, |x| x == value)),
+            (Scalar::Float32(value), Values::Float32(values)) if value.is_nan() => {
+                build.run(First(values, f32::is_nan))
             }
-            (Scalar::Float64(value), Values::Float64(values)) => {
-                values.iter().position(|&x| x == value || (x.is_nan() && value.is_nan()))
+            (Scalar::Float32(value), Values::Float32(values)) => build.run(First(values, |x| x == value)),
+            (Scalar::Float64(value), Values::Float64(values)) if value.is_nan() => {
+                build.run(First(values, f64::is_nan))
             }
+            (Scalar::Float64(value), Values::Float64(values)) => build.run(First(values, |x| x == value)),
             _ => unreachable!("an extreme has the dtype of the elements"),
         };
         let place = place.expect("an extreme is one of the elements");
-        Extreme(Some((value, first_index + place as u64)))
+        Extreme(Some((value.with_one_zero(), first_index + place as u64)))
     }
 
     pub fn merge(self, later: Extreme, direction: Direction) -> Extreme {
@@ -84,6 +87,17 @@ impl Extreme {
     }
 }
 
+impl Scalar {
+    /// Itself, but 0.0 for -0.0: where zeros are equal, no bit may tell which one came first.
+    fn with_one_zero(self) -> Scalar {
+        match self {
+            Scalar::Float32(value) => Scalar::Float32(value + 0.0),
+            Scalar::Float64(value) => Scalar::Float64(value + 0.0),
+            _ => self,
+        }
+    }
+}
+
 /// What has an order, but for NaN and the zeros.
 trait Ordered: Copy + PartialOrd {
     /// The one of two that min or max gives.
@@ -115,7 +129,7 @@ macro_rules! ordered_integers {
         })*
     };
 }
-ordered_integers!(bool, u8, i32, i64);
+ordered_integers!(bool, i32, i64);
 
 macro_rules! ordered_floats {
     ($($type:ty, $nan:expr);*) => {
@@ -133,14 +147,83 @@ macro_rules! ordered_floats {
 }
 ordered_floats!(f32, NAN_F32; f64, NAN);
 
-struct Find<'a, T>(Direction, &'a [T]);
+struct Bytes<'a>(Direction, &'a [u8]);
 
-impl<T: Ordered> Loop for Find<'_, T> {
+impl Loop for Bytes<'_> {
+    type Output = bool;
+
+    /// The least of truth values is whether all are true, the greatest whether any is.
+    #[inline(always)]
+    fn run(self) -> bool {
+        let Bytes(direction, values) = self;
+        match direction {
+            Direction::Least => values.iter().fold(true, |all, &x| all & (x != 0)),
+            Direction::Greatest => values.iter().fold(false, |any, &x| any | (x != 0)),
+        }
+    }
+}
+
+struct Integers<'a, T>(Direction, &'a [T]);
+
+impl<T: Copy + Ord> Loop for Integers<'_, T> {
     type Output = T;
 
     #[inline(always)]
     fn run(self) -> T {
-        let Find(direction, values) = self;
-        values.iter().fold(values[0].pick(values[0], direction), |found, &x| found.pick(x, direction))
+        let Integers(direction, values) = self;
+        match direction {
+            Direction::Least => values.iter().fold(values[0], |least, &x| least.min(x)),
+            Direction::Greatest => values.iter().fold(values[0], |greatest, &x| greatest.max(x)),
+        }
+    }
+}
+
+struct Floats<'a, T>(Direction, &'a [T]);
+
+impl<T: Number> Loop for Floats<'_, T> {
+    type Output = f64;
+
+    /// Numbers first, as if there were one zero and no NaN; the processor's instructions know neither.
+    #[inline(always)]
+    fn run(self) -> f64 {
+        let Floats(direction, values) = self;
+        let nans: u32 = values.iter().map(|x| u32::from(x.to_f64().is_nan())).sum();
+        if nans > 0 {
+            return NAN;
+        }
+        let (found, outer_zero) = match direction {
+            Direction::Least => (lanes::combine(values, f64::INFINITY, |x| x, |a, b| if b < a { b } else { a }), -0.0),
+            Direction::Greatest => {
+                (lanes::combine(values, f64::NEG_INFINITY, |x| x, |a, b| if b > a { b } else { a }), 0.0_f64)
+            }
+        };
+        if found != 0.0 {
+            return found;
+        }
+        let has_outer = values.iter().any(|x| x.to_f64().to_bits() == outer_zero.to_bits());
+        if has_outer { outer_zero } else { -outer_zero }
+    }
+}
+
+/// An extreme of float32 elements, computed in float64, as the element that it is.
+fn narrow(x: f64) -> f32 {
+    if x.is_nan() { NAN_F32 } else { x as f32 }
+}
+
+/// Elements that are compared between two looks whether one was found.
+const BLOCK: usize = 64;
+
+/// Where the first element is that meets a condition.
+struct First<'a, T, F>(&'a [T], F);
+
+impl<T: Copy, F: Fn(T) -> bool> Loop for First<'_, T, F> {
+    type Output = Option<usize>;
+
+    #[inline(always)]
+    fn run(self) -> Option<usize> {
+        let First(values, condition) = self;
+        let meets = |block: &&[T]| block.iter().fold(false, |any, &x| any | condition(x));
+        let (block, start) = values.chunks(BLOCK).zip((0..).step_by(BLOCK)).find(|(block, _)| meets(block))?;
+        block.iter().position(|&x| condition(x)).map(|place| start + place)
     }
 }

@@ -9,6 +9,7 @@
 
 mod count;
 mod extreme;
+mod lanes;
 mod moments;
 mod partial;
 mod product;

@@ -1,5 +1,6 @@
 //! Mean and squared deviations.
 
+use super::lanes::{self, Number};
 use super::{NAN, Values, canonical};
 use crate::kernels::{Build, Loop};
 
@@ -47,33 +48,15 @@ impl Moments {
 /// Two passes: the mean, then the deviations.
 struct Deviations<'a, T>(&'a [T]);
 
-/// What is computed with in float64.
-trait Number: Copy {
-    fn to_f64(self) -> f64;
-}
-
-macro_rules! numbers {
-    ($($type:ty),*) => {
-        $(impl Number for $type {
-            #[inline(always)]
-            fn to_f64(self) -> f64 {
-                self as f64
-            }
-        })*
-    };
-}
-numbers!(u8, i32, i64, f32, f64);
-
 impl<T: Number> Loop for Deviations<'_, T> {
     type Output = Moments;
 
     #[inline(always)]
     fn run(self) -> Moments {
         let len = self.0.len();
-        let sum = self.0.iter().fold(0.0, |sum, &x| sum + x.to_f64());
+        let sum = lanes::combine(self.0, 0.0, |x| x, |a, b| a + b);
         let mean = sum / len as f64;
-        let square = |x: &T| (x.to_f64() - mean) * (x.to_f64() - mean);
-        let squares = self.0.iter().map(square).fold(0.0, |sum, square| sum + square);
+        let squares = lanes::combine(self.0, 0.0, |x| (x - mean) * (x - mean), |a, b| a + b);
         Moments { len: len as u64, sum: canonical(sum), squares: canonical(squares) }
     }
 }

@@ -1,5 +1,6 @@
 //! Products.
 
+use super::lanes::{self, Number};
 use super::{Values, canonical};
 use crate::DType;
 use crate::kernels::{Build, Loop};
@@ -73,11 +74,11 @@ impl<T: Copy + Into<i64>> Loop for Integers<'_, T> {
 
 struct Floats<'a, T>(&'a [T]);
 
-impl<T: Copy + Into<f64>> Loop for Floats<'_, T> {
+impl<T: Number> Loop for Floats<'_, T> {
     type Output = f64;
 
     #[inline(always)]
     fn run(self) -> f64 {
-        self.0.iter().fold(1.0, |product, &x| product * x.into())
+        lanes::combine(self.0, 1.0, |x| x, |a, b| a * b)
     }
 }

@@ -1,5 +1,6 @@
 //! Sums.
 
+use super::lanes::{self, Number};
 use super::{NAN, Values, canonical};
 use crate::DType;
 use crate::kernels::{Build, Loop};
@@ -16,8 +17,8 @@ pub struct Sum {
 pub enum Total {
     /// Of bool and integers: exact.
     Integer(i128),
-    /// Of floats.
-    Float(f64),
+    /// Of floats: `high + low`, where low is what the merges have rounded off.
+    Float { high: f64, low: f64 },
 }
 
 impl Total {
@@ -25,14 +26,14 @@ impl Total {
     pub fn integer(self) -> Option<i128> {
         match self {
             Total::Integer(total) => Some(total),
-            Total::Float(_) => None,
+            Total::Float { .. } => None,
         }
     }
 
     pub fn to_f64(self) -> f64 {
         match self {
             Total::Integer(total) => total as f64,
-            Total::Float(total) => total,
+            Total::Float { high, low } => high + low,
         }
     }
 }
@@ -40,7 +41,7 @@ impl Total {
 impl Sum {
     pub fn empty(dtype: DType) -> Sum {
         let total = match dtype {
-            DType::Float32 | DType::Float64 => Total::Float(0.0),
+            DType::Float32 | DType::Float64 => Total::Float { high: 0.0, low: 0.0 },
             _ => Total::Integer(0),
         };
         Sum { len: 0, total }
@@ -51,8 +52,8 @@ impl Sum {
             Values::Bool(values) => Total::Integer(build.run(Bytes(values))),
             Values::Int32(values) => Total::Integer(build.run(Ints(values))),
             Values::Int64(values) => Total::Integer(build.run(Longs(values))),
-            Values::Float32(values) => Total::Float(canonical(build.run(Floats(values)))),
-            Values::Float64(values) => Total::Float(canonical(build.run(Floats(values)))),
+            Values::Float32(values) => Total::Float { high: canonical(build.run(Floats(values))), low: 0.0 },
+            Values::Float64(values) => Total::Float { high: canonical(build.run(Floats(values))), low: 0.0 },
         };
         Sum { len: values.len() as u64, total }
     }
@@ -61,7 +62,12 @@ impl Sum {
     pub fn merge(self, later: Sum) -> Sum {
         let total = match (self.total, later.total) {
             (Total::Integer(a), Total::Integer(b)) => Total::Integer(a.saturating_add(b)),
-            (Total::Float(a), Total::Float(b)) => Total::Float(canonical(a + b)),
+            (Total::Float { high: a, low: a_low }, Total::Float { high: b, low: b_low }) => {
+                let high = canonical(a + b);
+                // Where there is no number, there is no rest.
+                let low = if high.is_finite() { a_low + b_low + rounded_off(a, b, high) } else { 0.0 };
+                Total::Float { high, low }
+            }
             _ => unreachable!("the dtype determines the kind"),
         };
         Sum { len: self.len.saturating_add(later.len), total }
@@ -70,6 +76,12 @@ impl Sum {
     pub fn mean(self) -> f64 {
         if self.len == 0 { NAN } else { self.total.to_f64() / self.len as f64 }
     }
+}
+
+/// What an addition has rounded off, exactly: 2Sum of Knuth, "The Art of Computer Programming", volume 2, 4.2.2, theorem B.
+fn rounded_off(a: f64, b: f64, sum: f64) -> f64 {
+    let b_part = sum - a;
+    (a - (sum - b_part)) + (b - b_part)
 }
 
 struct Bytes<'a>(&'a [u8]);
@@ -115,11 +127,11 @@ impl Loop for Longs<'_> {
 
 struct Floats<'a, T>(&'a [T]);
 
-impl<T: Copy + Into<f64>> Loop for Floats<'_, T> {
+impl<T: Number> Loop for Floats<'_, T> {
     type Output = f64;
 
     #[inline(always)]
     fn run(self) -> f64 {
-        self.0.iter().fold(0.0, |sum, &x| sum + x.into())
+        lanes::combine(self.0, 0.0, |x| x, |a, b| a + b)
     }
 }

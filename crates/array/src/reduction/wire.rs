@@ -21,7 +21,7 @@ impl Partial {
     /// Itself as bytes, little-endian: position of the reducer in [`Reducer::ALL`], of the dtype in [`DType::ALL`], a flag (of an
     /// integer product: it is negative; of an extreme: there is one), five zeros, then the state, zeros behind it:
     ///
-    /// - sum, mean: number of elements (u64); their sum (i128 or f64)
+    /// - sum, mean: number of elements (u64); their sum (i128, or f64 and what was rounded off it, f64)
     /// - prod: magnitude (u64), or the product (f64)
     /// - min, max, argmin, argmax: the element in 8 bytes, zeros behind; its index (u64), 0 for min and max
     /// - var, std: number of elements (u64), sum (f64), sum of squared deviations (f64)
@@ -32,7 +32,7 @@ impl Partial {
         bytes[1] = position(&DType::ALL, self.dtype());
         let (flag, words) = match self.state {
             State::Sum(Sum { len, total: Total::Integer(total) }) => (false, [len, total as u64, (total >> 64) as u64]),
-            State::Sum(Sum { len, total: Total::Float(total) }) => (false, [len, total.to_bits(), 0]),
+            State::Sum(Sum { len, total: Total::Float { high, low } }) => (false, [len, high.to_bits(), low.to_bits()]),
             State::Product(Product::Integer { negative, magnitude }) => (negative, [magnitude, 0, 0]),
             State::Product(Product::Float(product)) => (false, [product.to_bits(), 0, 0]),
             State::Extreme(Extreme(None)) => (false, [0; 3]),
@@ -82,7 +82,7 @@ fn state(empty: State, reducer: Reducer, dtype: DType, flag: bool, words: [u64; 
             let total = i128::from(third.cast_signed()) << 64 | i128::from(second);
             State::Sum(Sum { len: first, total: Total::Integer(total) })
         }
-        State::Sum(_) => State::Sum(Sum { len: first, total: Total::Float(float(second)) }),
+        State::Sum(_) => State::Sum(Sum { len: first, total: Total::Float { high: float(second), low: float(third) } }),
         State::Product(Product::Integer { .. }) => {
             State::Product(Product::Integer { negative: flag, magnitude: first })
         }

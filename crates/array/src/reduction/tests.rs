@@ -1,1 +1,0 @@
-//! The reductions against naive loops.

@@ -12,7 +12,7 @@
 //! (their bits change with its version), reductions.
 
 pub mod build;
-mod elementary;
+pub mod elementary;
 mod example1;
 mod example2;
 

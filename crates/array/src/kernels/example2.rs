@@ -41,3 +41,15 @@ fn x_ln_x_mod_7(x: i32) -> i32 {
 fn small_to_i32(x: f64) -> i32 {
     (x + ROUND).to_bits() as i32
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_integers_convert_exactly() {
+        for x in [0, 1, 6, 7, 65_535, i32::MAX] {
+            assert_eq!(small_to_i32(f64::from(x)), x);
+        }
+    }
+}

@@ -40,11 +40,14 @@ fn parts(x: f64) -> ((f64, f64), (f64, f64)) {
     let s_low = (z * r).mul_add(polynomial(z, S), tail);
     let c_minus_1 = z.mul_add(z.mul_add(polynomial(z, C), 0.5), r * tail);
 
-    let (high, high_error) = product(a, r);
-    let (sinh, error) = fast_sum(b, high);
-    let sinh_low = a.mul_add(s_low, b.mul_add(c_minus_1, b_low)) + (high_error + error);
-    let cosh_low = b.mul_add(r + s_low, a.mul_add(c_minus_1, a_low));
-    ((sinh, sinh_low), (a, cosh_low))
+    let part = |high: f64, factor: f64, rest: f64| {
+        let (product, product_error) = product(factor, r);
+        let (sum, error) = fast_sum(high, product);
+        (sum, rest + (product_error + error))
+    };
+    let sinh = part(b, a, a.mul_add(s_low, b.mul_add(c_minus_1, a_low.mul_add(r, b_low))));
+    let cosh = part(a, b, b.mul_add(s_low, a.mul_add(c_minus_1, b_low.mul_add(r, a_low))));
+    (sinh, cosh)
 }
 
 /// `e^x / 2` for `x >= MAX`: so are sinh and cosh.

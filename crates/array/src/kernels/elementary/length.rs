@@ -7,6 +7,9 @@ use super::map::Function2;
 const MAX: f64 = f64::from_bits((1023 + 500) << 52);
 const MIN: f64 = f64::from_bits((1023 - 480) << 52);
 
+const UP: f64 = f64::from_bits((1023 + 600) << 52);
+const DOWN: f64 = f64::from_bits((1023 - 600) << 52);
+
 /// `sqrt(a^2 + b^2)`.
 pub struct Hypot;
 
@@ -30,7 +33,17 @@ impl Function2 for Hypot {
         (a <= MAX) & (b <= MAX) & ((a >= MIN) | (b >= MIN))
     }
 
+    /// Scaled to where `usual` holds. What underflows then is too small to be seen in the length.
     fn unusual(a: f64, b: f64) -> f64 {
-        libm::hypot(a, b)
+        let greater = a.abs().max(b.abs());
+        if a.is_infinite() || b.is_infinite() {
+            f64::INFINITY
+        } else if a.is_nan() || b.is_nan() || greater == 0.0 {
+            a.abs() + b.abs()
+        } else if greater > 1.0 {
+            Self::usual(a * DOWN, b * DOWN) * UP
+        } else {
+            Self::usual(a * UP, b * UP) * DOWN
+        }
     }
 }

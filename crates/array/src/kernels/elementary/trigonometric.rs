@@ -161,8 +161,8 @@ impl Function for Tan {
     #[inline(always)]
     fn usual(x: f64) -> f64 {
         let (n, r, tail) = reduce(x);
-        let (sin, sin_low) = sin_parts(r, tail);
-        let (sin, cos) = (fast_sum(sin, sin_low), cos_parts(r, tail));
+        let (sin, cos) = (sin_parts(r, tail), cos_parts(r, tail));
+        let (sin, cos) = (fast_sum(sin.0, sin.1), fast_sum(cos.0, cos.1));
         let is_odd = n.to_bits() & 1 != 0;
         let above = if is_odd { (-cos.0, -cos.1) } else { sin };
         let below = if is_odd { sin } else { cos };

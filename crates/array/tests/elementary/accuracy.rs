@@ -45,8 +45,8 @@ fn worst_binary(function: Binary, input: &[(f64, f64)]) -> Worst {
 }
 
 fn assert_within_limit(name: &str, Worst { ulps, at }: Worst) {
-    println!("{name} {ulps} at {at:e?}");
-    assert!(ulps <= LIMIT, "{name} is {ulps} units in the last place off at {at:e?}");
+    println!("{name} {ulps} at {at:?}");
+    assert!(ulps <= LIMIT, "{name} is {ulps} units in the last place off at {at:?}");
 }
 
 fn assert_exact(points: Points) {

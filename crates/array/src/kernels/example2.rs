@@ -1,7 +1,7 @@
 //! `trunc((x ln x) mod 7)` for some ints, the others as they are.
 
 use super::Loop;
-use super::elementary::{ln, small_to_i32};
+use super::elementary::{ROUND, ln};
 
 /// The loop over slices of equal length: elements, results.
 pub struct Example2<'a>(pub &'a [i32], pub &'a mut [i32]);
@@ -33,4 +33,23 @@ fn x_ln_x_mod_7(x: i32) -> i32 {
     let whole = (x * ln(x)).floor();
     let sevens = ((whole + 0.5) * (1.0 / 7.0)).floor();
     small_to_i32(whole - 7.0 * sevens)
+}
+
+/// An integer in `0..2^31` that is held as a double. Adding [`ROUND`] leaves it in the lowest bits: a checked conversion does not vectorise
+/// well.
+#[inline(always)]
+fn small_to_i32(x: f64) -> i32 {
+    (x + ROUND).to_bits() as i32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_integers_convert_exactly() {
+        for x in [0, 1, 6, 7, 65_535, i32::MAX] {
+            assert_eq!(small_to_i32(f64::from(x)), x);
+        }
+    }
 }

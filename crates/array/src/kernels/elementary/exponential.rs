@@ -1,0 +1,114 @@
+//! The exponential function and what follows from it at once.
+
+use super::double_double::{ROUND, fast_sum, polynomial, product, sum};
+use super::map::Function;
+
+/// Above, the exponential function is infinite.
+const MAX: f64 = 710.0;
+/// Below, it is 0.
+const MIN: f64 = -746.0;
+
+const INVERSE_LN2: f64 = f64::from_bits(0x3FF7_1547_652B_82FE);
+/// ln 2 in two parts as in fdlibm: the product of the first, of 33 bits, with a multiple is exact.
+const LN2_HIGH: f64 = f64::from_bits(0x3FE6_2E42_FEE0_0000);
+const LN2_LOW: f64 = f64::from_bits(0x3DEA_39EF_3579_3C76);
+
+/// The coefficients of q in `e^r = 1 + r + r^2 / 2 + r^3 q(r)`. The polynomial is the one of its degree with the least
+/// error, 2^-64, found by Remez' algorithm.
+const Q: [f64; 10] = [
+    f64::from_bits(0x3FC5_5555_5555_555B),
+    f64::from_bits(0x3FA5_5555_5555_555A),
+    f64::from_bits(0x3F81_1111_1110_EBF8),
+    f64::from_bits(0x3F56_C16C_16C1_4148),
+    f64::from_bits(0x3F2A_01A0_1B3A_58FF),
+    f64::from_bits(0x3EFA_01A0_1B20_13C4),
+    f64::from_bits(0x3EC7_1DDE_FC10_B09A),
+    f64::from_bits(0x3E92_7E4C_2BA9_C143),
+    f64::from_bits(0x3E5A_F6C8_8B50_180C),
+    f64::from_bits(0x3E21_F99C_7DAA_B305),
+];
+
+/// `e^x`.
+pub struct Exp;
+
+impl Function for Exp {
+    #[inline(always)]
+    fn usual(x: f64) -> f64 {
+        exp(x, 0.0)
+    }
+
+    #[inline(always)]
+    fn is_usual(x: f64) -> bool {
+        !x.is_nan()
+    }
+
+    fn unusual(x: f64) -> f64 {
+        x
+    }
+}
+
+/// `e^(x + low)` for a low below about 2^-43: 0.51 units in the last place.
+///
+/// With `x + low = n ln 2 + r` it is `2^n (1 + r + r^2 / 2 + r^3 q(r))`.
+#[inline(always)]
+pub fn exp(x: f64, low: f64) -> f64 {
+    let low = if (MIN..=MAX).contains(&x) { low } else { 0.0 };
+    let x = if x > MAX { MAX } else { x };
+    let x = if x < MIN { MIN } else { x };
+    let (n, r, tail) = reduce(x, low);
+    let (one_plus_r, error) = fast_sum(1.0, r);
+    let rest = (r * r).mul_add(r.mul_add(polynomial(r, Q), 0.5), tail);
+    scale(one_plus_r + (error + rest), n)
+}
+
+/// `x + low = r + tail + n ln 2` with `|r|` at most a little above ln 2 / 2.
+///
+/// Returns `(n + ROUND, r, tail)`. `x - n LN2_HIGH` is exact, as both are multiples of the last place of x.
+#[inline(always)]
+pub fn reduce(x: f64, low: f64) -> (f64, f64, f64) {
+    let rounded = x.mul_add(INVERSE_LN2, ROUND);
+    let n = rounded - ROUND;
+    let high = (-n).mul_add(LN2_HIGH, x);
+    let (r, tail) = fast_sum(high, (-n).mul_add(LN2_LOW, low));
+    (rounded, r, tail)
+}
+
+/// `x 2^n` for `n + ROUND` with n in `-1100..=1100`, rounded once where it is subnormal, infinite where it is too big.
+///
+/// In two steps, as 2^n may be neither; n is kept positive since AVX2 shifts no signed numbers.
+#[inline(always)]
+fn scale(x: f64, n: f64) -> f64 {
+    let shifted = n.to_bits().wrapping_add(2048) & 0xFFF;
+    let half = shifted >> 1;
+    let power = |k: u64| f64::from_bits(k.wrapping_sub(1) << 52);
+    x * power(half) * power(shifted - half)
+}
+
+/// `e^x - 1`.
+pub struct Expm1;
+
+impl Function for Expm1 {
+    /// `2^n - 1 + 2^n (r + r^2 / 2 + ...)`, of which the first three terms are summed without an error.
+    #[inline(always)]
+    fn usual(x: f64) -> f64 {
+        let (n, r, tail) = reduce(x, 0.0);
+        let power = f64::from_bits(n.to_bits().wrapping_add(1023) << 52);
+        let (minus_one, minus_one_error) = sum(power, -1.0);
+        let (square, square_error) = product(r, r);
+        let (value, error) = sum(minus_one, power * r);
+        let (value, square_sum_error) = fast_sum(value, power * (0.5 * square));
+        let rest = (r * square).mul_add(polynomial(r, Q), square_error.mul_add(0.5, tail));
+        let value = value + (power.mul_add(rest, minus_one_error) + (error + square_sum_error));
+        // The sums lose the sign of -0.0, and r is x.
+        if x == 0.0 { x } else { value }
+    }
+
+    #[inline(always)]
+    fn is_usual(x: f64) -> bool {
+        x.abs() < 700.0
+    }
+
+    fn unusual(x: f64) -> f64 {
+        if x < 0.0 { -1.0 } else { exp(x, 0.0) }
+    }
+}

@@ -34,4 +34,4 @@ pub use grid::{Grid, LEN_MAX};
 pub use kernels::KERNELS_ID;
 pub use operation::{Operation, UnknownOperation, WrongDType};
 pub use pool::BufferPool;
-pub use reduction::{Partial, Reducer, ReductionError, Scalar, Tree, Values};
+pub use reduction::{Leaf, Partial, Reducer, ReductionError, Scalar, Tree, Values};

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::data::{self, Data, lengths};
 use crate::kernels::Build;
-use crate::reduction::{LEAF, Partial, Reducer, Tree};
+use crate::reduction::{LEAF, Leaf, Partial, Reducer, Tree};
 use crate::{DType, KERNELS_ID, checksum};
 
 const COMPUTED: [DType; 5] = [DType::Bool, DType::Int32, DType::Int64, DType::Float32, DType::Float64];
@@ -20,6 +20,21 @@ fn builds_give_the_same_bits() {
                     assert_eq!(found, expected, "{reducer} of {len} {}, {build:?}", data.values().dtype());
                 }
             }
+        }
+    }
+}
+
+/// What reducers share of a leaf gives what each would have by itself, whichever is first.
+#[test]
+fn a_shared_leaf_gives_the_same_bits() {
+    for data in data::all(10, 1000) {
+        let alone = |reducer| Partial::of(reducer, Build::best(), 7, data.values()).to_bytes();
+        let leaves = [(); 2].map(|()| Leaf::new(Build::best(), 7, data.values()));
+        for reducer in Reducer::ALL {
+            assert_eq!(leaves[0].partial(reducer).to_bytes(), alone(reducer), "{reducer}");
+        }
+        for reducer in Reducer::ALL.into_iter().rev() {
+            assert_eq!(leaves[1].partial(reducer).to_bytes(), alone(reducer), "{reducer}");
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use array::kernels::Build;
 use array::reduction::LEAF;
-use array::{Partial, Reducer, Tree, Values, random};
+use array::{DType, Leaf, Reducer, Tree, Values, random};
 use divan::{Bencher, black_box, counter::BytesCount, counter::ItemsCount};
 
 /// Elements of the small arrays: 32 KiB at most. Nanoseconds per element are the shown microseconds, divided by 4.
@@ -74,10 +74,11 @@ fn large_float64(bencher: Bencher, reducers: usize) {
     let build = Build::best();
     let reducers = &[Reducer::Sum, Reducer::Min, Reducer::Max, Reducer::Mean, Reducer::Var][..reducers];
     bencher.counter(BytesCount::of_slice(&values)).bench_local(|| {
-        let mut trees: Vec<_> = reducers.iter().map(|&reducer| Tree::new(reducer, array::DType::Float64)).collect();
+        let mut trees: Vec<_> = reducers.iter().map(|&reducer| Tree::new(reducer, DType::Float64)).collect();
         for (place, leaf) in (0..).step_by(LEAF).zip(black_box(&values).chunks(LEAF)) {
+            let leaf = Leaf::new(build, place, Values::Float64(leaf));
             for (tree, &reducer) in trees.iter_mut().zip(reducers) {
-                tree.push(Partial::of(reducer, build, place, Values::Float64(leaf)));
+                tree.push(leaf.partial(reducer));
             }
         }
         trees.into_iter().map(Tree::finish).collect::<Vec<_>>()

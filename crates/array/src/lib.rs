@@ -37,4 +37,4 @@ pub use kernels::KERNELS_ID;
 pub use operation::{Operation, UnknownOperation, WrongDType};
 pub use pool::BufferPool;
 pub use program::Program;
-pub use reduction::{Partial, Reducer, ReductionError, Scalar, Tree, Values};
+pub use reduction::{Leaf, Partial, Reducer, ReductionError, Scalar, Tree, Values};

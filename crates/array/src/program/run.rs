@@ -3,11 +3,11 @@
 //! Chunks and blocks are counted from the beginning of the piece. A piece begins at a multiple of [`CHUNK`] elements of the array (a
 //! segment does), so what is reduced is combined in the same order whatever the layout and the number of threads.
 
-use super::compile::Compiled;
+use super::compile::{Compiled, Place};
 use super::machine::{BLOCK, Block, Fault, Machine, make_nans_equal};
 use super::{INPUTS_MAX, Program};
 use crate::kernels::Build;
-use crate::reduction::{LEAF, Partial, Tree, Values};
+use crate::reduction::{LEAF, Leaf, Partial, Tree, Values};
 use crate::{Buffer, DType, checksum};
 use rayon::prelude::*;
 use std::fmt;
@@ -17,8 +17,8 @@ use std::fmt;
 /// them to another thread.
 pub const CHUNK: usize = 8192;
 
-// Leaves are counted from the beginning of the array, and each chunk has a tree of its own.
-const _: () = assert!(BLOCK.is_multiple_of(LEAF) && CHUNK.is_multiple_of(BLOCK) && (CHUNK / LEAF).is_power_of_two());
+// A block is a leaf of what is reduced, and each chunk has a tree of its own.
+const _: () = assert!(BLOCK == LEAF && CHUNK.is_multiple_of(BLOCK) && (CHUNK / LEAF).is_power_of_two());
 
 /// The bytes of an input.
 #[derive(Clone, Copy, Debug)]
@@ -118,9 +118,16 @@ impl Program {
             let mut found = trees();
             let checked = piece.chunk(at, machine, |machine, block, _| {
                 machine.run(block, &mut [])?;
-                for (tree, (_, dtype, place)) in found.iter_mut().zip(&compiled.reductions) {
-                    let values = Values::of(*dtype, machine.value(*place, *dtype, block));
-                    tree.push_leaves(Build::best(), block.start, values);
+                // Reductions of the same values share a leaf, and what is known of it.
+                let mut leaves: Vec<(Place, Leaf<'_>)> = Vec::with_capacity(found.len());
+                for (tree, (reducer, dtype, place)) in found.iter_mut().zip(&compiled.reductions) {
+                    let known = leaves.iter().position(|(known, _)| known == place);
+                    let at = known.unwrap_or_else(|| {
+                        let values = Values::of(*dtype, machine.value(*place, *dtype, block));
+                        leaves.push((*place, Leaf::new(Build::best(), block.start, values)));
+                        leaves.len() - 1
+                    });
+                    tree.push(leaves[at].1.partial(*reducer));
                 }
                 Ok(())
             })?;

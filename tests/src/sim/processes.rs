@@ -327,7 +327,7 @@ impl World {
                     true => self.random.time(Duration::from_secs(1), Duration::from_secs(8)),
                     false => self.random.time(Duration::from_micros(100), Duration::from_millis(5)),
                 };
-                let computed = Computed { job: job.job, outcome, busy };
+                let computed = job.ended(outcome, busy);
                 let who = self.life(node);
                 self.after(busy, Action::Computed { who, computed });
             }

@@ -81,7 +81,7 @@ impl TryFrom<ComputeJob> for Order {
             _ => {
                 let why = format!("a worker of the original system knows no '{}'", job.program);
                 let outcome = Err(ComputeFailure::Panicked(why));
-                Err(Computed { job: job.job, outcome, busy: Duration::ZERO })
+                Err(job.ended(outcome, Duration::ZERO))
             }
         }
     }
@@ -200,7 +200,8 @@ impl Guest {
     fn on_job(&mut self, now: Duration, job: Order) {
         if job.verify && !job.source.is_intact() {
             let outcome = Err(ComputeFailure::SourceBroken(job.source));
-            return self.effects.push(Effect::Ended(Computed { job: job.job, outcome, busy: Duration::ZERO }));
+            let (job, elements, busy) = (job.job, 0, Duration::ZERO);
+            return self.effects.push(Effect::Ended(Computed { job, elements, outcome, busy }));
         }
         let bytes = job.source.len() as usize * job.operation.output().size();
         self.jobs.push_back(Job { job, begun: now, done: 0, result: Buffer::zeroed(bytes) });
@@ -259,7 +260,8 @@ impl Guest {
             if let Some(job) = self.jobs.pop_front() {
                 let crc32c = checksum::crc32c(job.result.as_bytes());
                 let (busy, outcome) = (now - job.begun, Ok(Made::Elements(job.result, crc32c)));
-                self.effects.push(Effect::Ended(Computed { job: job.job.job, outcome, busy }));
+                let (job, elements) = (job.job.job, job.job.source.len());
+                self.effects.push(Effect::Ended(Computed { job, elements, outcome, busy }));
             }
         }
     }

@@ -51,7 +51,7 @@ impl Agent {
                 let task = ResultTask {
                     program,
                     sources: process.sources.clone(),
-                    elements: segment_range(process.elements, segment)?,
+                    elements: process.elements,
                     verify: process.verify,
                     origin: origin.clone(),
                 };
@@ -80,10 +80,11 @@ impl Agent {
         if self.results.is_wanted(result) {
             return Ok(None); // asked for twice, answered once
         }
-        sources_of(store, result, &task)?;
-        let elements = task.elements.end - task.elements.start;
-        let room = store.make_room(elements * task.program.bytes_written())?;
-        let is_small = bytes_gone_through(&task.program, elements) <= self.settings.small_bytes;
+        let sources = sources_of(store, result, &task)?;
+        let elements = range_of(result, &task, &sources)?;
+        let len = elements.end - elements.start;
+        let room = store.make_room(len * task.program.bytes_written())?;
+        let is_small = bytes_gone_through(&task.program, len) <= self.settings.small_bytes;
         self.results.push(result, task, room, is_small);
         Ok(None)
     }
@@ -93,13 +94,14 @@ impl Agent {
     fn start_computations(&mut self, store: &mut Store) {
         let mut reports = Reports::default();
         while let Some((job, result, task)) = self.results.start() {
-            match sources_of(store, result, task) {
-                Ok(sources) => self.effects.push(Effect::Compute(ComputeJob {
+            let found = sources_of(store, result, task);
+            match found.and_then(|sources| Ok((range_of(result, task, &sources)?, sources))) {
+                Ok((elements, sources)) => self.effects.push(Effect::Compute(ComputeJob {
                     job,
                     program: task.program.clone(),
                     sources,
                     result,
-                    elements: task.elements.clone(),
+                    elements,
                     verify: task.verify,
                     request: task.origin.request.clone(),
                 })),
@@ -116,7 +118,7 @@ impl Agent {
     pub(super) fn on_computed(&mut self, store: &mut Store, ended: Vec<Computed>) {
         let mut reports = Reports::default();
         let mut broken = Vec::new();
-        for Computed { job, outcome, busy } in ended {
+        for Computed { job, elements, outcome, busy } in ended {
             let Some(ended) = self.results.end(job) else {
                 continue;
             };
@@ -127,16 +129,18 @@ impl Agent {
                 store.release(ended.room);
                 continue;
             }
-            reports.spend(&task, result.version(), busy);
+            reports.spend(&task.origin, result.version(), busy);
             let stored = match outcome {
                 Ok(Made::Partials(partials)) => {
                     store.release(ended.room);
+                    reports.count(&task, result.version(), elements);
                     reports.reduced(&task.origin, result, &partials);
                     continue;
                 }
                 // What is here already is what is told, as for an instruction to compute it; the master sees whether it fits.
                 Ok(Made::Elements(buffer, crc)) => {
                     let dtype = task.program.output().expect("it has made elements");
+                    reports.count(&task, result.version(), elements);
                     let stored = store.insert(ended.room, Segment::new(result, dtype, buffer, crc));
                     stored.or_else(|differs| store.get(result).ok_or(differs)).map_err(Refusal::from)
                 }
@@ -304,24 +308,27 @@ fn check_program(process: &ProcessSegment) -> Result<Program, WireError> {
     Ok(program)
 }
 
-/// The elements of a segment of an array with so many.
-fn segment_range(elements: u64, segment: SegmentIndex) -> Result<Range<u64>, WireError> {
+/// The elements of a segment, by their places in the array: as many as there are of what is read.
+fn range_of(result: CopyId, task: &ResultTask, sources: &[Arc<Segment>]) -> Result<Range<u64>, WireError> {
+    let (elements, segment) = (task.elements, result.segment());
     if elements > LEN_MAX || segment >= Grid::new(elements).segments() {
         let why = format!("segment {segment} of an array of {elements} elements");
         return Err(WireError::new(ErrorCode::OutOfRange, why));
     }
-    Ok(Grid::new(elements).range(segment))
+    let range = Grid::new(elements).range(segment);
+    Ok(range.start..sources.first().map_or(range.end, |source| range.start + source.len()))
 }
 
-/// What a segment is computed from: copies that are here, of the right dtypes and lengths.
+/// What a segment is computed from: copies that are here, of the right dtypes and of one length.
 fn sources_of(store: &Store, result: CopyId, task: &ResultTask) -> Result<Vec<Arc<Segment>>, Refusal> {
-    let elements = task.elements.end - task.elements.start;
+    let mut elements = None;
     let source = |(version, dtype): (&VersionId, &DType)| {
         let missing = |error| Refusal { source: Some(*version), error };
         let source = store.get_or_refuse(CopyId(*version, result.segment())).map_err(missing)?;
+        let elements = *elements.get_or_insert(source.len());
         if source.dtype() != *dtype || source.len() != elements {
             let why = format!(
-                "{elements} elements of {dtype} are read, and {} has {} of {}",
+                "{elements} elements of {dtype} are to be read, and {} has {} of {}",
                 source.record().id(),
                 source.len(),
                 source.dtype()

@@ -1,11 +1,11 @@
 //! The agent's stories. Each event is followed by what the agent does about it, one short line per effect.
 
 use super::*;
-use crate::compute::{ComputeFailure, ComputeJob, Computed};
+use crate::compute::{ComputeFailure, ComputeJob};
 use crate::original::{Content, Heard, Instruction, SegmentGiven};
 use crate::store::Segment;
 use array::checksum::crc32c;
-use array::{Buffer, DType};
+use array::{Buffer, BufferPool, DType};
 use protocol::limits::HELLO_TIMEOUT;
 use protocol::message::client::Endpoint;
 use protocol::message::{Hello, Ping, Role};
@@ -75,7 +75,7 @@ impl Desk {
             Effect::Send { link, message } => format!("{link}< {}", describe(&message)),
             Effect::Reply { link, reply, .. } => format!("{link}< {reply:?}"),
             Effect::Compute(job) => {
-                let line = format!("compute {} of {}", job.operation, job.source.record().id());
+                let line = format!("compute {} of {}", job.program, job.sources[0].record().id());
                 self.computing.push(job);
                 line
             }
@@ -112,11 +112,8 @@ impl Desk {
 
     /// Ends the oldest `n` computations at the same time, as the executor would.
     fn compute(&mut self, n: usize) -> Vec<String> {
-        let ended = self.computing.drain(..n).map(|job| Computed {
-            job: job.job,
-            outcome: Ok(job.operation.apply(job.source.buffer())),
-            busy: Duration::from_micros(10),
-        });
+        let buffers = BufferPool::new(0);
+        let ended = self.computing.drain(..n).map(|job| job.ended(job.run(&buffers), Duration::from_micros(10)));
         let ended = ended.collect();
         self.step(Event::Computed(ended))
     }
@@ -156,7 +153,8 @@ fn closed(link: u64) -> Event {
 fn process(segments: &[SegmentIndex]) -> ProcessSegment {
     ProcessSegment {
         operation: "example2".into(),
-        source: SOURCE,
+        sources: vec![SOURCE],
+        elements: 1_000_000,
         result: RESULT,
         segments: segments.to_vec(),
         verify: false,
@@ -688,9 +686,9 @@ fn a_panic_and_a_broken_source_fail_their_segments() {
     desk.hold(1, &[3]);
     desk.instruct(ProcessSegment { verify: true, ..process(&[0, 1]) });
     assert!(desk.computing.iter().all(|job| job.verify));
-    let end = |job: ComputeJob, failure| Computed { job: job.job, outcome: Err(failure), busy: Duration::ZERO };
+    let end = |job: ComputeJob, failure| job.ended(Err(failure), Duration::ZERO);
     let (second, first) = (desk.computing.pop().unwrap(), desk.computing.pop().unwrap());
-    let broken = first.source.clone();
+    let broken = first.sources[0].clone();
     let ended =
         vec![end(first, ComputeFailure::SourceBroken(broken)), end(second, ComputeFailure::Panicked("index".into()))];
     assert_eq!(

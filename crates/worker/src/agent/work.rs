@@ -8,7 +8,6 @@ use protocol::message::client::Endpoint;
 use protocol::message::worker::{FailedSegment, ReducedSegment, SegmentResult};
 use protocol::{Body, CopyId, CopyRecord, Head, Message, SegmentIndex, VersionId, WireError};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,8 +42,8 @@ pub(super) struct ResultTask {
     pub(super) program: Arc<Program>,
     /// The versions to read; the segment is that of the result.
     pub(super) sources: Vec<VersionId>,
-    /// The elements of the segment, by their places in the array.
-    pub(super) elements: Range<u64>,
+    /// Elements of the whole result.
+    pub(super) elements: u64,
     pub(super) verify: bool,
     pub(super) origin: Arc<Origin>,
 }
@@ -194,11 +193,14 @@ impl Reports {
         self.of(origin, result.version()).result.partials.push(ReducedSegment(result.segment(), texts));
     }
 
-    /// A segment was gone through, which took so long.
-    pub(super) fn spend(&mut self, task: &ResultTask, result: VersionId, busy: Duration) {
-        let elements = task.elements.end - task.elements.start;
+    /// Time was spent on it.
+    pub(super) fn spend(&mut self, origin: &Arc<Origin>, result: VersionId, busy: Duration) {
+        self.of(origin, result).result.busy_us += busy.as_micros() as u64;
+    }
+
+    /// So many elements were gone through.
+    pub(super) fn count(&mut self, task: &ResultTask, result: VersionId, elements: u64) {
         let report = &mut self.of(&task.origin, result).result;
-        report.busy_us += busy.as_micros() as u64;
         report.bytes_read += elements * task.program.bytes_read();
         report.bytes_written += elements * task.program.bytes_written();
     }

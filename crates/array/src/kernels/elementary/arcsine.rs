@@ -1,6 +1,7 @@
 //! Arcsine and arccosine.
 //!
-//! Up to 1/2, `asin x = x + x^3 p(x^2)`. Beyond, `asin x = pi/2 - 2 asin s` with `s = sqrt((1 - x) / 2)`, which is in that range.
+//! Up to 1/2, `asin x = x + x^3 p(x^2)`. Beyond, `asin x = pi/2 - 2 asin s` with `s = sqrt((1 - x) / 2)`, which is in that
+//! range.
 
 use super::double_double::{fast_sum, polynomial, product};
 use super::map::Function;

@@ -1,7 +1,7 @@
 //! Elementary functions of float64 slices, with the same bits on every CPU.
 //!
 //! Most have a fast path without branches, which the compiler turns into vector instructions, and go through a block
-//! again for the few elements that it does not hold for ([`map`]). A result depends on its element only. Special values are
+//! again for the few elements that it does not hold for (`map.rs`). A result depends on its element only. Special values are
 //! those of C99's Annex F, but every NaN is the one with the bits `0x7FF8_0000_0000_0000`.
 //!
 //! Everything in a fast path is `#[inline(always)]`: only inside a function with the `fma` feature is `mul_add` one

@@ -53,8 +53,8 @@ impl Function for Cbrt {
 
 /// The inverse of the cube root of a positive normal x: `1 - x y^3` is within 0.103 of 0.
 ///
-/// A third of the bits as an integer is a third of the exponent and of some logarithm of the rest. The upper half is divided by a
-/// multiplication; the constant, the best for that, was found by trying.
+/// A third of the bits as an integer is a third of the exponent and of some logarithm of the rest. The upper half is
+/// divided by a multiplication; the constant, the best for that, was found by trying.
 #[inline(always)]
 fn inverse_estimate(x: f64) -> f64 {
     const THIRD: u64 = 0x5555_5556;

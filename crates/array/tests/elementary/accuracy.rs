@@ -63,8 +63,8 @@ fn results_are_within_a_unit_in_the_last_place() {
     assert_exact(Points { seed: 1, of_each_kind: 400 });
 }
 
-/// More of them, for whoever changes a function: `cargo test --release -p array --test elementary -- --ignored --nocapture`, which
-/// shows the greatest errors too.
+/// More of them, for whoever changes a function; `cargo test -p array --test elementary -- --ignored --nocapture` shows
+/// the greatest errors too.
 #[test]
 #[ignore = "takes minutes"]
 fn many_results_are_within_a_unit_in_the_last_place() {
@@ -88,5 +88,21 @@ fn sine_and_cosine_next_to_multiples_of_half_pi_are_as_libm_has_them() {
             let same_sign = y.is_sign_negative() == expected(x).is_sign_negative();
             assert!(distance <= 1 && same_sign, "{function:?} {x:e}: {y:e}, libm {:e}", expected(x));
         }
+    }
+}
+
+/// Also where the quotient is next to an integer, so that its rounding reaches another one, and where numbers are subnormal.
+#[test]
+fn remainders_are_exact() {
+    let points = Points { seed: 3, of_each_kind: 5_000 };
+    let next_to_multiples = points.binary(Binary::Atan2).into_iter().flat_map(|(a, y)| {
+        let x = (a / y).trunc() * y;
+        [(a, y), (x, y), (x.next_up(), y), (x.next_down(), y), (a * 5e-324, y * 1e-323), (a % y, y * 1e-10)]
+    });
+    let pairs: Vec<(f64, f64)> = next_to_multiples.collect();
+    for (&(x, y), found) in pairs.iter().zip(binary(Binary::Fmod, Build::best(), &pairs)) {
+        // The standard library's is exact by IEEE 754.
+        let expected = x % y;
+        assert!(found.to_bits() == expected.to_bits() || expected.is_nan() && found.is_nan(), "{x:e} {y:e}: {found:e}");
     }
 }

@@ -211,6 +211,11 @@ fn exact_results_are_exact() {
     assert_binary(Binary::Pow, &pow);
     let pow: Vec<_> = (-33..=33_i32).map(|k| (-3.0, f64::from(k.abs()), (-3.0_f64).powi(k.abs()))).collect();
     assert_binary(Binary::Pow, &pow);
+    let cubes: Vec<_> = (-10_000..10_000_i64).map(|k| ((k * k * k) as f64, k as f64)).collect();
+    assert_eq!(
+        unary(Unary::Cbrt, Build::best(), &cubes.iter().map(|pair| pair.0).collect::<Vec<_>>()),
+        cubes.iter().map(|pair| pair.1).collect::<Vec<_>>()
+    );
     let patterns = Points { seed: 6, of_each_kind: 2_000 }.bit_patterns(0);
     let squares: Vec<_> = patterns.iter().filter(|x| !x.is_nan()).map(|&x| (x, 2.0, x * x)).collect();
     assert_binary(Binary::Pow, &squares);

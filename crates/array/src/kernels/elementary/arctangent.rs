@@ -92,8 +92,8 @@ impl Function2 for Atan2 {
         (a <= MAX) & (b <= MAX) & is_fit(a) & is_fit(b) & (a + b > 0.0)
     }
 
-    /// Scaled to where [`angle`] holds. What underflows then is too small to be seen in an angle from pi/2 on; the angles next
-    /// to 0 are their tangents.
+    /// Scaled to where [`angle`] holds. What underflows then is too small to be seen in an angle from pi/2 on; the angles
+    /// next to 0 are their tangents.
     fn unusual(y: f64, x: f64) -> f64 {
         const NEXT_TO_0: f64 = 1e-20;
         if x == 0.0 || y == 0.0 || !x.is_finite() || !y.is_finite() {

@@ -35,7 +35,8 @@ pub fn multiply((a, a_low): (f64, f64), (b, b_low): (f64, f64)) -> (f64, f64) {
     (high, a.mul_add(b_low, a_low.mul_add(b, error)))
 }
 
-/// The quotient of two numbers whose low parts are below the last places of the high ones, rounded once but for some 2^-100 of it. One division.
+/// The quotient of two numbers whose low parts are below the last places of the high ones, rounded once but for some
+/// 2^-100 of it. One division.
 #[inline(always)]
 pub fn divide((a, a_low): (f64, f64), (b, b_low): (f64, f64)) -> f64 {
     let (quotient, rest) = divide_parts((a, a_low), (b, b_low));

@@ -109,6 +109,10 @@ impl Function for Expm1 {
     }
 
     fn unusual(x: f64) -> f64 {
-        if x < 0.0 { -1.0 } else { exp(x, 0.0) }
+        match x {
+            f64::NEG_INFINITY..0.0 => -1.0,
+            f64::INFINITY => x,
+            _ => exp(x, 0.0),
+        }
     }
 }

@@ -52,6 +52,9 @@ fn parts(x: f64) -> ((f64, f64), (f64, f64)) {
 
 /// `e^x / 2` for `x >= MAX`: so are sinh and cosh.
 fn half_exp(x: f64) -> f64 {
+    if !x.is_finite() {
+        return x;
+    }
     const LN2: (f64, f64) = (std::f64::consts::LN_2, f64::from_bits(0x3C7A_BC9E_3B39_803F));
     let (high, low) = fast_sum(x, -LN2.0);
     exp(high, low - LN2.1)

@@ -1,7 +1,7 @@
 //! Logarithms.
 //!
 //! [`ln`] is FreeBSD's, which the `libm` crate has too; see [`super::trigonometric`] for its licence. The others are made of
-//! [`parts`], which knows 65 bits.
+//! [`parts`], powers of [`longer_parts`].
 
 use super::double_double::{divide_parts, fast_sum, multiply, polynomial, product, sum};
 use super::map::Function;
@@ -10,30 +10,34 @@ use super::map::Function;
 const LN2_HIGH: f64 = f64::from_bits(0x3FE6_2E42_FEE0_0000);
 const LN2_LOW: f64 = f64::from_bits(0x3DEA_39EF_3579_3C76);
 
+/// The coefficients of `R(z) = z (LG[0] + LG[1] z + ...)` in `ln (1 + f) = f - f^2 / 2 + s (f^2 / 2 + R(s^2))`, where s is
+/// `f / (2 + f)`; within 2^-58.
+// They are written as in the source, with more digits than a double has.
+#[allow(clippy::excessive_precision)]
+const LG: [f64; 7] = [
+    6.666666666666735130e-01,
+    3.999999999940941908e-01,
+    2.857142874366239149e-01,
+    2.222219843214978396e-01,
+    1.818357216161805012e-01,
+    1.531383769920937332e-01,
+    1.479819860511658591e-01,
+];
+
 /// The natural logarithm of a positive normal x, with the bits of `libm::log`.
 ///
 /// It is that function's main path, operation by operation (so without `mul_add`). The cases it treats apart
 /// do not occur, except x = 1, for which the path gives the same 0.
 #[inline(always)]
-// The constants are written as in the source, with more digits than a double has.
-#[allow(clippy::excessive_precision)]
 pub fn ln(x: f64) -> f64 {
-    const LG1: f64 = 6.666666666666735130e-01;
-    const LG2: f64 = 3.999999999940941908e-01;
-    const LG3: f64 = 2.857142874366239149e-01;
-    const LG4: f64 = 2.222219843214978396e-01;
-    const LG5: f64 = 1.818357216161805012e-01;
-    const LG6: f64 = 1.531383769920937332e-01;
-    const LG7: f64 = 1.479819860511658591e-01;
-
     let (k, m) = split(x);
     let f = m - 1.0;
     let half_square = 0.5 * f * f;
     let s = f / (2.0 + f);
     let z = s * s;
     let w = z * z;
-    let t1 = w * (LG2 + w * (LG4 + w * LG6));
-    let t2 = z * (LG1 + w * (LG3 + w * (LG5 + w * LG7)));
+    let t1 = w * (LG[1] + w * (LG[3] + w * LG[5]));
+    let t2 = z * (LG[0] + w * (LG[2] + w * (LG[4] + w * LG[6])));
     let r = t2 + t1;
     s * (half_square + r) + k * LN2_LOW - half_square + f + k * LN2_HIGH
 }
@@ -56,12 +60,27 @@ fn exponent(bits: u64) -> f64 {
     f64::from_bits((bits >> 52) | TWO_52.to_bits()) - (TWO_52 + 1023.0)
 }
 
-/// `ln x = k ln 2 + high + low` of a positive normal x, as `(k, (high, low))`; `high + low` is within 2^-65 of itself.
+/// `ln x = k ln 2 + high + low` of a positive normal x, as `(k, (high, low))`, within 2^-57 of itself: as [`ln`], with
+/// `f - f^2 / 2` in two parts.
+#[inline(always)]
+fn parts(x: f64) -> (f64, (f64, f64)) {
+    let (k, m) = split(x);
+    let f = m - 1.0;
+    let s = f / (2.0 + f);
+    let z = s * s;
+    let (square, square_error) = product(f, f);
+    let half_square = 0.5 * square;
+    let (high, error) = fast_sum(f, -half_square);
+    let rest = s * z.mul_add(polynomial(z, LG), half_square);
+    (k, (high, square_error.mul_add(-0.5, error + rest)))
+}
+
+/// As [`parts`], within 2^-65.
 ///
 /// With `s = f / (2 + f)` it is `2 atanh s = s (2 + z (2/3 + z q(z)))`, where z is `s^2`. All but q is held in two parts;
 /// its error is 2^-73 of the result. The coefficients were found by Remez' algorithm.
 #[inline(always)]
-fn parts(x: f64) -> (f64, (f64, f64)) {
+fn longer_parts(x: f64) -> (f64, (f64, f64)) {
     const TWO_THIRDS: (f64, f64) = (f64::from_bits(0x3FE5_5555_5555_5555), f64::from_bits(0x3C85_5555_5555_5555));
     const Q: [f64; 8] = [
         f64::from_bits(0x3FD9_9999_9999_9999),
@@ -86,7 +105,12 @@ fn parts(x: f64) -> (f64, (f64, f64)) {
 /// The natural logarithm of a positive normal x in two parts: within 2^-65 of it.
 #[inline(always)]
 pub fn ln_parts(x: f64) -> (f64, f64) {
-    let (k, (high, low)) = parts(x);
+    add_exponent(longer_parts(x))
+}
+
+/// `k ln 2 + high + low` in two parts.
+#[inline(always)]
+fn add_exponent((k, (high, low)): (f64, (f64, f64))) -> (f64, f64) {
     let (sum, error) = fast_sum(k * LN2_HIGH, high);
     // If k is not 0 its product is the greater one, as `|high|` is below ln 2 / 2.
     (sum, k.mul_add(LN2_LOW, low) + error)
@@ -172,7 +196,7 @@ impl Function for Log1p {
     #[inline(always)]
     fn usual(x: f64) -> f64 {
         let (one_plus_x, lost) = sum(1.0, x);
-        let (high, low) = ln_parts(one_plus_x);
+        let (high, low) = add_exponent(parts(one_plus_x));
         let value = high + (low + lost / one_plus_x);
         if x == 0.0 { x } else { value }
     }

@@ -28,7 +28,7 @@ pub trait Function2 {
 
 /// One NaN for all: which one the arithmetic gives differs between CPUs.
 #[inline(always)]
-pub fn one_nan(x: f64) -> f64 {
+fn one_nan(x: f64) -> f64 {
     if x.is_nan() { f64::NAN } else { x }
 }
 
@@ -94,12 +94,5 @@ fn replace2<F: Function2>(a: &[f64], b: &[f64], output: &mut [f64]) {
         if !F::is_usual(a, b) {
             *y = one_nan(F::unusual(a, b));
         }
-    }
-}
-
-/// A function that has no fast path: element by element.
-pub fn each(function: fn(f64) -> f64, input: &[f64], output: &mut [f64]) {
-    for (&x, y) in input.iter().zip(output) {
-        *y = one_nan(function(x));
     }
 }

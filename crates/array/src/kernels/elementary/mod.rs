@@ -1,7 +1,7 @@
 //! Elementary functions of float64 slices, with the same bits on every CPU.
 //!
 //! Most have a fast path without branches, which the compiler turns into vector instructions, and go through a block
-//! again for the few elements that it does not hold for ([`map`]). A result depends on its element only. Special values are
+//! again for the few elements that it does not hold for (`map.rs`). A result depends on its element only. Special values are
 //! those of C99's Annex F, but every NaN is the one with the bits `0x7FF8_0000_0000_0000`.
 //!
 //! Everything in a fast path is `#[inline(always)]`: only inside a function with the `fma` feature is `mul_add` one
@@ -9,15 +9,16 @@
 //!
 //! Absent: other rounding modes, floating-point exceptions.
 
+mod arcsine;
 mod arctangent;
 mod double_double;
 mod exponential;
 mod hyperbolic;
-mod length;
 mod logarithm;
 mod map;
 mod power;
 mod remainder;
+mod root;
 mod trigonometric;
 
 pub(super) use double_double::ROUND;
@@ -25,7 +26,7 @@ pub(super) use logarithm::ln;
 pub(super) use trigonometric::{SIN_COS_MAX, sin_plus_cos};
 
 use super::Build;
-use map::{Map, Map2, each};
+use map::{Map, Map2};
 
 /// A function of one number.
 ///
@@ -116,7 +117,7 @@ impl Unary {
     pub fn run(self, build: Build, input: &[f64], output: &mut [f64]) {
         assert_eq!(input.len(), output.len(), "a kernel needs as many results as elements");
         match self {
-            Unary::Cbrt => each(libm::cbrt, input, output),
+            Unary::Cbrt => build.run(Map(root::Cbrt, input, output)),
             Unary::Exp => build.run(Map(exponential::Exp, input, output)),
             Unary::Expm1 => build.run(Map(exponential::Expm1, input, output)),
             Unary::Log => build.run(Map(logarithm::Log, input, output)),
@@ -126,8 +127,8 @@ impl Unary {
             Unary::Sin => build.run(Map(trigonometric::Sin, input, output)),
             Unary::Cos => build.run(Map(trigonometric::Cos, input, output)),
             Unary::Tan => build.run(Map(trigonometric::Tan, input, output)),
-            Unary::Asin => each(libm::asin, input, output),
-            Unary::Acos => each(libm::acos, input, output),
+            Unary::Asin => build.run(Map(arcsine::Asin, input, output)),
+            Unary::Acos => build.run(Map(arcsine::Acos, input, output)),
             Unary::Atan => build.run(Map(arctangent::Atan, input, output)),
             Unary::Sinh => build.run(Map(hyperbolic::Sinh, input, output)),
             Unary::Cosh => build.run(Map(hyperbolic::Cosh, input, output)),
@@ -183,7 +184,7 @@ impl Binary {
         match self {
             Binary::Pow => build.run(Map2(power::Pow, a, b, output)),
             Binary::Atan2 => build.run(Map2(arctangent::Atan2, a, b, output)),
-            Binary::Hypot => build.run(Map2(length::Hypot, a, b, output)),
+            Binary::Hypot => build.run(Map2(root::Hypot, a, b, output)),
             Binary::Fmod => build.run(Map2(remainder::Fmod, a, b, output)),
         }
     }

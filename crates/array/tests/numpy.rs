@@ -1,6 +1,6 @@
 //! Expressions against NumPy: the bits that `numpy/make_cases.py` has written to `numpy/cases.txt`.
 
-use array::expression::{ExpressionError, Named, parse_expression};
+use array::expression::{ExpressionError, Named, parse_expression, parse_generator};
 use array::program::{RunError, Source};
 use array::{Buffer, DType, Program};
 use std::collections::HashMap;
@@ -26,6 +26,23 @@ struct Case<'a> {
     result: Option<(DType, u64, Vec<Expected>)>,
 }
 
+/// An array that is made from nothing.
+struct Made<'a> {
+    text: &'a str,
+    requested: Option<DType>,
+    dtype: DType,
+    shape: Vec<u64>,
+    values: Vec<Expected>,
+}
+
+/// All of the file.
+#[derive(Default)]
+struct Table {
+    inputs: HashMap<&'static str, Input>,
+    cases: Vec<Case<'static>>,
+    made: Vec<Made<'static>>,
+}
+
 /// Elements of one dtype, as bits.
 type Input = (DType, Vec<u64>);
 
@@ -43,8 +60,8 @@ fn value(dtype: DType, word: &str) -> Expected {
     }
 }
 
-fn read() -> (HashMap<&'static str, Input>, Vec<Case<'static>>) {
-    let (mut inputs, mut cases) = (HashMap::new(), Vec::new());
+fn read() -> Table {
+    let Table { mut inputs, mut cases, mut made } = Table::default();
     for (line, text) in CASES.lines().enumerate().filter(|(_, line)| !line.starts_with('#')) {
         let (head, expression) = text.split_once(" : ").unwrap_or((text, ""));
         let words: Vec<&str> = head.split(' ').collect();
@@ -67,10 +84,17 @@ fn read() -> (HashMap<&'static str, Input>, Vec<Case<'static>>) {
                 let result = Some((dtype, ulps.parse().unwrap(), values(dtype, elements)));
                 cases.push(Case { line: line + 1, x, y, text: expression, result });
             }
+            ["made", requested, dtype, shape, ref elements @ ..] => {
+                let (requested, dtype) = (requested.parse().ok(), dtype.parse().unwrap());
+                let sides = shape.trim_matches(['(', ')']).split(',').filter(|side| !side.is_empty());
+                let shape = sides.map(|side| side.parse().unwrap()).collect();
+                let elements: Vec<&str> = elements.iter().copied().filter(|word| !word.is_empty()).collect();
+                made.push(Made { text: expression, requested, dtype, shape, values: values(dtype, &elements) });
+            }
             _ => panic!("line {}: {text}", line + 1),
         }
     }
-    (inputs, cases)
+    Table { inputs, cases, made }
 }
 
 fn bytes((dtype, values): &Input) -> Buffer {
@@ -81,9 +105,13 @@ fn bytes((dtype, values): &Input) -> Buffer {
 fn run(program: &Program, inputs: &[Input]) -> Result<Vec<u64>, RunError> {
     let buffers: Vec<Buffer> = inputs.iter().map(bytes).collect();
     let sources: Vec<Source> = buffers.iter().map(|buffer| Source { bytes: buffer.as_bytes(), crc32c: None }).collect();
-    let (len, size) = (inputs[0].1.len(), program.output().unwrap().size());
+    run_on(program, &sources, inputs[0].1.len())
+}
+
+fn run_on(program: &Program, sources: &[Source<'_>], len: usize) -> Result<Vec<u64>, RunError> {
+    let size = program.output().unwrap().size();
     let mut output = Buffer::zeroed(len * size);
-    program.apply_into(&sources, 0, len, &mut output)?;
+    program.apply_into(sources, 0, len, &mut output)?;
     let word = |bytes: &[u8]| bytes.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte));
     Ok(output.as_bytes().chunks(size).map(word).collect())
 }
@@ -152,7 +180,7 @@ fn check(case: &Case, inputs: &[Input]) -> Option<String> {
 
 #[test]
 fn expressions_have_the_bits_of_numpy() {
-    let (inputs, cases) = read();
+    let Table { inputs, cases, .. } = read();
     assert!(cases.len() > 2000, "{} cases", cases.len());
     let wrong = |case: &Case| {
         let names = [case.x, case.y];
@@ -161,4 +189,20 @@ fn expressions_have_the_bits_of_numpy() {
     };
     let wrong: Vec<String> = cases.iter().filter_map(wrong).collect();
     assert!(wrong.is_empty(), "{} of {} cases:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
+}
+
+#[test]
+fn arrays_from_nothing_have_the_bits_of_numpy() {
+    let Table { made, .. } = read();
+    assert!(made.len() > 150, "{} arrays", made.len());
+    for Made { text, requested, dtype, shape, values } in made {
+        let array = parse_generator(text, requested, 0).unwrap_or_else(|error| panic!("{text}: {error}"));
+        assert_eq!((array.program.output(), &array.shape), (Some(dtype), &shape), "{text} as {requested:?}");
+        let len = shape.iter().product::<u64>() as usize;
+        assert_eq!(values.len(), len, "{text}");
+        let found = run_on(&array.program, &[], len).unwrap();
+        for (at, (found, expected)) in found.into_iter().zip(values).enumerate() {
+            assert!(agrees(dtype, 0, found, expected), "{text} as {requested:?}: {at} is {found:x}, not {expected:x?}");
+        }
+    }
 }

@@ -378,7 +378,12 @@ fn fold(operator: Operator, a: Value, b: Value) -> Result<Option<Value>> {
     let (Some(x), Some(y)) = (float(a), float(b)) else {
         return Ok(None);
     };
-    if y == 0.0 && matches!(operator, Operator::Div | Operator::FloorDiv | Operator::Mod) {
+    let divides = match operator {
+        Operator::Div | Operator::FloorDiv | Operator::Mod => y == 0.0,
+        Operator::Pow => x == 0.0 && y < 0.0,
+        _ => false,
+    };
+    if divides {
         return Err("division by zero".to_string());
     }
     if let (Value::Int(a), Value::Int(b)) = (a, b)

@@ -11,10 +11,12 @@ The file has lines of words:
 
     input NAME DTYPE VALUES
     case X Y DTYPE ULPS VALUES : EXPRESSION
+    made REQUESTED DTYPE SHAPE VALUES : GENERATOR
 
 X and Y name inputs, Y may be `-`. A value is a decimal int, 0 or 1, `n` for NaN, or the hexadecimal bits of a float without the
 zeros at the end. `!` is an element that darray refuses, `?` one of which nothing is said. Instead of `DTYPE ULPS VALUES` there
 is `refused`, if darray refuses the expression: NumPy does too, or its result has a dtype that darray does not compute.
+REQUESTED is a dtype or `-`, and SHAPE like `2,3`, or `()`.
 """
 
 import itertools
@@ -291,6 +293,28 @@ TOGETHER = {
 for dtype, expressions in TOGETHER.items():
     for expression, numpy in expressions:
         add(expression, dtype, numpy=numpy)
+
+# ---- arrays from nothing ----
+
+MADE = [
+    "zeros(3)", "zeros((2, 3))", "ones((2, 1))", "ones(0)", "zeros(())", "full(3, 7)", "full((2, 2), -0.5)", "full(2, 2 ** 40)",
+    "arange(5)", "arange(-5)", "arange(3, 8)", "arange(8, 3)", "arange(10, 0, -3)", "arange(0, 10, 4)", "arange(0, -10, -4)",
+    "arange(5, 5)", "arange(2 ** 62, 2 ** 62 + 9, 4)", "arange(-2 ** 62, 2 ** 62, 2 ** 61)", "arange(4.5)", "arange(0, 1, 0.1)",
+    "arange(1, 2, 0.3)", "arange(1, 0, -0.25)", "arange(0.1, 1)", "arange(0, 1.0000000001, 0.2)", "arange(1e10, 1e10 + 2, 0.7)",
+    "arange(0, 1, 7.5)", "arange(0, -1, 0.5)", "linspace(0, 1, 11)", "linspace(1, 0, 7)", "linspace(-1.5, 2.25, 10)",
+    "linspace(0, 1, 1)", "linspace(0, 1, 0)", "linspace(0, 1, 2)", "linspace(5, 5, 4)", "linspace(0, 1e300, 7)",
+]  # fmt: skip
+for text, requested in itertools.product(MADE, [None, *COMPUTED]):
+    makers = {name: getattr(np, name) for name in ["zeros", "ones", "full", "arange", "linspace"]}
+    array = np.asarray(eval(text, {}, makers))
+    if requested is not None:
+        if out_of(np.dtype(requested))(None, array.ravel(), None).any():
+            continue
+        array = array.astype(requested)
+    dtype = str(array.dtype)
+    shape = ",".join(map(str, array.shape)) or "()"
+    words = " ".join(text_of(value, dtype) for value in array.ravel())
+    LINES.append(f"made {requested or '-'} {dtype} {shape} {words} : {text}")
 
 HEAD = f"# Made by make_cases.py with NumPy {np.__version__}; that file says what the lines mean."
 path = pathlib.Path(__file__).with_name("cases.txt")

@@ -112,6 +112,15 @@ impl Typing {
         }
     }
 
+    /// The same where no number has to fit what it meets, as nothing is computed from both: an int beyond int32 makes int64 of it.
+    fn common_of_all_values(&self, a: Value, b: Value) -> DType {
+        let fits = |value| !matches!(value, Value::Int(int) if i32::try_from(int).is_err());
+        match self.common(a, b) {
+            Int32 if !(fits(a) && fits(b)) => Int64,
+            common => common,
+        }
+    }
+
     fn meet(&mut self, a: Value, b: Value, dtype: DType) -> Result<(NodeId, NodeId)> {
         Ok((self.as_dtype(a, dtype)?, self.as_dtype(b, dtype)?))
     }
@@ -192,12 +201,7 @@ impl Typing {
     }
 
     pub fn compare(&mut self, comparison: Comparison, a: Value, b: Value) -> Result<Value> {
-        let mut common = self.common(a, b);
-        let fits = |value| !matches!(value, Value::Int(int) if i32::try_from(int).is_err());
-        if common == Int32 && !(fits(a) && fits(b)) {
-            common = Int64; // compared as what it is, not as what fits
-        }
-        let (a, b) = self.meet(a, b, common)?;
+        let (a, b) = self.meet(a, b, self.common_of_all_values(a, b))?;
         let (binary, a, b) = match comparison {
             Comparison::Lt => (Binary::Lt, a, b),
             Comparison::Le => (Binary::Le, a, b),
@@ -255,8 +259,7 @@ impl Typing {
     }
 
     pub fn choose(&mut self, condition: NodeId, a: Value, b: Value) -> Result<Value> {
-        let common = self.common(a, b);
-        let (a, b) = self.meet(a, b, common)?;
+        let (a, b) = self.meet(a, b, self.common_of_all_values(a, b))?;
         self.builder.choose(condition, a, b).map(Value::Node)
     }
 
@@ -375,7 +378,12 @@ fn fold(operator: Operator, a: Value, b: Value) -> Result<Option<Value>> {
     let (Some(x), Some(y)) = (float(a), float(b)) else {
         return Ok(None);
     };
-    if y == 0.0 && matches!(operator, Operator::Div | Operator::FloorDiv | Operator::Mod) {
+    let divides = match operator {
+        Operator::Div | Operator::FloorDiv | Operator::Mod => y == 0.0,
+        Operator::Pow => x == 0.0 && y < 0.0,
+        _ => false,
+    };
+    if divides {
         return Err("division by zero".to_string());
     }
     if let (Value::Int(a), Value::Int(b)) = (a, b)

@@ -90,7 +90,7 @@ impl Program {
         };
         let new = || Machine::new(&compiled, Build::best());
         let checked: Checked = if len <= CHUNK {
-            chunk(&mut new(), 0, results)?
+            chunk(&mut new(), 0, results).map_err(|error| piece.blame(error))?
         } else {
             let chunks = results.par_chunks_mut(CHUNK * dtype.size()).enumerate();
             let all: Vec<_> = chunks.map_init(new, |machine, (at, results)| chunk(machine, at, results)).collect();
@@ -213,17 +213,26 @@ impl<'a> Piece<'a> {
         Ok(checked)
     }
 
-    /// The checksums of all chunks, in order; the error of the first chunk that has one.
+    /// The checksums of all chunks, in order; what the error of the first chunk that has one is due to.
     fn joined(&self, chunks: Vec<Result<Checked, RunError>>, output_size: usize) -> Result<Checked, RunError> {
         let mut all = Checked { inputs: [0; INPUTS_MAX], output: 0 };
         for (at, chunk) in chunks.into_iter().enumerate() {
-            let (chunk, len) = (chunk?, self.chunk_len(at) as u64);
+            let (chunk, len) = (chunk.map_err(|error| self.blame(error))?, self.chunk_len(at) as u64);
             for ((all, next), dtype) in all.inputs.iter_mut().zip(chunk.inputs).zip(self.dtypes) {
                 *all = checksum::combine(*all, next, len * dtype.size() as u64);
             }
             all.output = checksum::combine(all.output, chunk.output, len * output_size as u64);
         }
         Ok(all)
+    }
+
+    /// What an error is due to: an element that has no value may have had one before its bytes broke.
+    fn blame(&self, error: RunError) -> RunError {
+        let mut checked = Checked { inputs: [0; INPUTS_MAX], output: 0 };
+        for (found, source) in checked.inputs.iter_mut().zip(self.sources) {
+            *found = source.crc32c.map_or(0, |_| checksum::crc32c(source.bytes));
+        }
+        self.compare(&checked).err().unwrap_or(error)
     }
 
     /// Whether every input had the bytes it should have.

@@ -81,7 +81,8 @@ fn read(inputs: &str, steps: &str) -> Result<Program, String> {
     let mut builder = Builder::new(inputs.map_err(|e| e.to_string())?)?;
     let mut reductions: Vec<(Reducer, NodeId)> = Vec::new();
     let mut places: Vec<NodeId> = Vec::new();
-    for step in steps.split(';') {
+    let mut steps = steps.split(';');
+    while let Some(step) = steps.next() {
         let mut words = Words { step, words: step.split_whitespace() };
         let first = words.word()?;
         if let Ok(dtype) = first.parse::<DType>() {
@@ -91,17 +92,20 @@ fn read(inputs: &str, steps: &str) -> Result<Program, String> {
                 places.get(at).copied().ok_or_else(|| format!("'{step}' takes what is not there"))
             };
             let args: Result<Vec<NodeId>, String> = (0..takes).map(|_| place(&mut words)).collect();
-            let (args, mut guard) = (args?, None);
-            if let Some(word) = words.words.next() {
-                guard =
-                    Some(if word == "if" { place(&mut words)? } else { return Err(format!("'{word}' in '{step}'")) });
-            }
+            let args = args?;
+            let guard = match words.words.next() {
+                None => None,
+                Some("if") => Some(place(&mut words)?),
+                Some(word) => return Err(format!("'{word}' in '{step}'")),
+            };
+            words.end()?;
             // Whoever wrote it may have the same node twice.
             places.push(builder.add(Node { op, dtype, args, guard })?);
         } else {
             let node = *places.get(words.number::<usize>()?).ok_or_else(|| format!("'{step}' is of nothing"))?;
+            words.end()?;
             match first {
-                "elements" if reductions.is_empty() => return Ok(builder.elements(node)),
+                "elements" if reductions.is_empty() && steps.next().is_none() => return Ok(builder.elements(node)),
                 reducer => reductions.push((reducer.parse().map_err(|e| format!("{e}"))?, node)),
             }
         }
@@ -118,6 +122,10 @@ struct Words<'a> {
 impl<'a> Words<'a> {
     fn word(&mut self) -> Result<&'a str, String> {
         self.words.next().ok_or_else(|| format!("'{}' is too short", self.step))
+    }
+
+    fn end(&mut self) -> Result<(), String> {
+        self.words.next().map_or(Ok(()), |word| Err(format!("'{word}' in '{}'", self.step)))
     }
 
     fn number<T: FromStr>(&mut self) -> Result<T, String> {

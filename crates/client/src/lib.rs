@@ -37,7 +37,7 @@ mod transfer;
 pub mod upload;
 
 pub use cancel::Cancel;
-pub use cluster::{ApplyOptions, Builder, Cluster};
+pub use cluster::{ApplyOptions, Builder, Cluster, GenerateOptions, scalar};
 pub use data::{Carried, DataPath};
 pub use download::Layout;
 pub use error::Error;

@@ -449,7 +449,7 @@ impl Session {
 
 /// Whether a request, carried out twice, differs from one carried out once.
 fn changes_something(body: &Body) -> bool {
-    matches!(body, Body::CommitArray(_) | Body::ApplyOperation(_) | Body::DeleteArray(_))
+    matches!(body, Body::CommitArray(_) | Body::ApplyOperation(_) | Body::GenerateArray(_) | Body::DeleteArray(_))
 }
 
 /// Whether the same request is to be sent again by itself, and when. A caller can do nothing about a busy master; about

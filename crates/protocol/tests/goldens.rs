@@ -2,7 +2,7 @@
 //!
 //! `UPDATE_GOLDENS=1 cargo test -p protocol` writes the file anew: read the difference, it is what peers will see.
 
-use array::DType;
+use array::{DType, Partial, Reducer};
 use protocol::error::{ErrorCode, WireError};
 use protocol::frame::encode;
 use protocol::message::client::*;
@@ -18,6 +18,10 @@ fn w(id: &str) -> WorkerId {
 
 fn endpoint(id: &str, port: u16) -> Endpoint {
     Endpoint { worker: w(id), address: format!("127.0.0.1:{port}") }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn uuid(n: u128) -> uuid::Uuid {
@@ -42,6 +46,52 @@ fn samples() -> Vec<Message> {
         draining: false,
         inventory: vec![copy],
     };
+    let receipt = Receipt {
+        bytes_read: 48,
+        bytes_written: 48,
+        network_bytes: 0,
+        retries: 1,
+        promoted: 0,
+        workers: vec![WorkerReceipt {
+            worker: w("w1"),
+            segments: 1,
+            busy_us: Some(700),
+            bytes_read: 24,
+            bytes_written: 24,
+            memory_bytes: 24,
+        }],
+    };
+    let estimate = Receipt {
+        network_bytes: 24,
+        retries: 0,
+        workers: receipt.workers.iter().map(|one| WorkerReceipt { busy_us: None, ..one.clone() }).collect(),
+        ..receipt.clone()
+    };
+    let explanation = Explanation {
+        array_id: "a".into(),
+        steps: vec!["0: float64 input 0".into(), "1: float64 sin 0".into()],
+        reads: vec!["a@v17".into()],
+        dtype: Some(DType::Float64),
+        elements: 3,
+        segments: 1,
+        copies: 2,
+        replicas: "received".into(),
+        estimate,
+        refusal: Some(WireError::new(ErrorCode::InsufficientMemory, "24 B are needed, 8 B are free")),
+    };
+    let reduced = ReductionComplete {
+        array_id: "a".into(),
+        handle: "a@v17".into(),
+        values: vec![
+            ReducedValue { reduction: "sum(sin(x))".into(), dtype: DType::Float64, value: "1.8918884196934453".into() },
+            ReducedValue { reduction: "argmax(x)".into(), dtype: DType::Int64, value: "2".into() },
+        ],
+        elements: 3,
+        segments: 1,
+        redispatched: 0,
+        elapsed_us: 412,
+        receipt: Receipt { bytes_read: 24, bytes_written: 0, ..receipt.clone() },
+    };
     let complete = OperationComplete {
         array_id: "a".into(),
         status: OperationState::Complete,
@@ -56,6 +106,7 @@ fn samples() -> Vec<Message> {
         crc32c: Some(7),
         durability: Durability::Memory,
         elapsed_us: 812,
+        receipt: Some(receipt),
     };
     let summary = ArraySummary {
         array_id: "a".into(),
@@ -152,6 +203,9 @@ fn samples() -> Vec<Message> {
         bytes_moved: 54_525_952,
         redundancy_restored_ms: Some(48),
     };
+    let values = array::Values::Float64(&[1.0, 2.5, -3.0]);
+    let partial = |reducer| Partial::of(reducer, array::kernels::Build::best(), 4096, values).to_bytes();
+    let (sum, argmax) = (partial(Reducer::Sum), partial(Reducer::Argmax));
     let m = |body: Body| Message::request(5, body);
     let instruction = |body: Body| Message::new(body).serving(Some("00000002/5".into())).at_epoch(Epoch(1, 9));
     vec![
@@ -162,7 +216,7 @@ fn samples() -> Vec<Message> {
             shared_memory: Some("darray-5f0c7d1e9a3b4c2d8e6f0a1b2c3d4e5f".into()),
             ..Hello::new(Role::Worker)
         }),
-        m(WireError::new(ErrorCode::UnknownArray, "there is no array 'b'; there are: a").array("b").into()),
+        m(WireError::new(ErrorCode::UnknownArray, "there is no array 'b'; there are: a").array("b").column(9).into()),
         m(Done {}.into()),
         m(Ping {}.into()),
         m(Pong {}.into()),
@@ -198,6 +252,18 @@ fn samples() -> Vec<Message> {
         }
         .into()),
         m(complete.into()),
+        m(Explain { array_id: "a".into(), operation: "sin(x)".into() }.into()),
+        m(explanation.into()),
+        m(ReduceArray { array_id: "a".into(), reductions: "sum(sin(x)), argmax(x)".into() }.into()),
+        m(reduced.into()),
+        m(GenerateArray {
+            array_id: "a".into(),
+            generator: "uniform(0, 1, 3)".into(),
+            dtype: Some(DType::Float32),
+            seed: 7,
+            replace: true,
+        }
+        .into()),
         m(WaitOperation { operation: VersionId(18) }.into()),
         m(CancelOperation { operation: VersionId(18) }.into()),
         m(GetResult { array_id: "a".into(), array: false, range: Some((0, 3)) }.into()),
@@ -259,9 +325,10 @@ fn samples() -> Vec<Message> {
         m(Reserved {}.into()),
         instruction(
             ProcessSegment {
-                operation: "example1".into(),
-                source: v,
+                operation: "float64: float64 input 0; float64 sin 0; sum 1; argmax 0".into(),
+                sources: vec![v],
                 result: VersionId(18),
+                elements: 8195,
                 segments: vec![0, 2],
                 verify: false,
                 inline: vec![0],
@@ -271,8 +338,15 @@ fn samples() -> Vec<Message> {
         Message::new(SegmentResult {
             result: VersionId(18),
             copies: vec![CopyRecord(VersionId(18), 0, 305_419_896, 24)],
-            failed: vec![FailedSegment { segment: 2, error: WireError::new(ErrorCode::NotHeld, "v17/2 is not here") }],
+            failed: vec![FailedSegment {
+                segment: 2,
+                source: Some(v),
+                error: WireError::new(ErrorCode::NotHeld, "v17/2 is not here"),
+            }],
+            partials: vec![ReducedSegment(1, vec![hex(&sum), hex(&argmax)])],
             busy_us: 700,
+            bytes_read: 24,
+            bytes_written: 24,
             inline: vec![],
         }),
         instruction(CancelSegments { result: VersionId(18) }.into()),
@@ -357,7 +431,7 @@ fn protocol_md_names_every_type_and_every_error() {
     }
 }
 
-const ERROR_CODES: [ErrorCode; 32] = {
+const ERROR_CODES: [ErrorCode; 34] = {
     use ErrorCode::*;
     [
         Malformed,
@@ -369,6 +443,8 @@ const ERROR_CODES: [ErrorCode; 32] = {
         UnknownArray,
         UnknownVersion,
         UnknownOperation,
+        BadExpression,
+        BadElement,
         UnknownOperationId,
         UnknownUpload,
         UnknownTicket,

@@ -11,7 +11,10 @@ use std::time::Duration;
 const EXAMPLES: &str = "\
 Examples:
   client create-double prices 10000000      ten million random doubles, called `prices`
-  client apply prices example1              compute; the array stays as it is
+  client apply prices 'sqrt(x) * 2'         compute with every element; the array stays as it is
+  client reduce prices 'mean(x), max(x)'    one value of all elements, or several
+  client generate noise 'normal(0, 1, 1000)' have the workers make an array
+  client explain prices 'sqrt(x) * 2'       what that would do and take, without doing it
   client get prices                         the newest result, shortened
   client get prices --out result.npy        all of it, into a file
   client get prices --array --range 0:10    the first ten elements of the array itself
@@ -76,7 +79,7 @@ pub struct Args {
 pub enum Level {
     /// 2; or 1 with a master of the original system, which is known after a second without an answer
     Auto,
-    /// The original system's protocol: create, apply and get, of one-dimensional int32 and float64
+    /// The original system's protocol: create, get, and apply example1 or example2, of one-dimensional int32 and float64
     #[value(name = "1")]
     One,
     /// Everything; nothing else is tried
@@ -102,8 +105,18 @@ pub enum Command {
     CreateDouble(CreateRandom),
     /// Store an array from a file or standard input
     Create(CreateFile),
-    /// Apply an operation to an array; its result is a new version
+    /// Have the workers make an array: zeros, arange, random numbers, …
+    #[command(after_help = GENERATE_EXAMPLES)]
+    Generate(Generate),
+    /// Compute with every element of an array; the result is a new version
+    #[command(after_help = APPLY_EXAMPLES)]
     Apply(Apply),
+    /// Make one value of all elements of an array: their sum, mean, maximum, …
+    #[command(after_help = REDUCE_EXAMPLES)]
+    Reduce(Reduce),
+    /// Show what `apply` or `reduce` would do, and what that would take
+    #[command(after_help = EXPLAIN_EXAMPLES)]
+    Explain(Explain),
     /// Read an array's newest result, or the array itself
     Get(Get),
     /// List the arrays
@@ -162,22 +175,76 @@ pub enum Command {
     },
 }
 
+const APPLY_EXAMPLES: &str = "\
+An expression is Python's, with NumPy's functions: x is an element of the array, other names are arrays of
+as many elements, in backquotes where a name is not a word. Quote it, so that the shell leaves it alone.
+
+Examples:
+  client apply a 'sin(x) ** 2 + cos(x) ** 2'
+  client apply a 'where(x > 0, log(x), 0)'    log is taken only where x > 0
+  client apply a '(x - b) / `c-1`'            with arrays b and c-1
+  client apply a '0 < x <= 10 and x != 5'     bools
+  client apply a 'float32(x)' --into small    another dtype
+  client apply a example1                     the original system's: example1, example2
+  client apply a 'sqrt(x)' --verbose          also what it took of each worker
+
+Operators: + - * / // % **, < <= > >= == !=, and or not, where(condition, a, b).
+Functions: sin cos tan asin acos atan atan2 sinh cosh tanh exp log log2 log10 sqrt abs sign floor ceil trunc
+round minimum maximum clip isnan isinf isfinite and more; a wrong name is answered with all of them.
+Casts: bool int32 int64 float32 float64. Constants: pi inf nan True False.";
+
+const REDUCE_EXAMPLES: &str = "\
+Reductions: sum prod min max argmin argmax mean var std count any all, each of an expression as `apply` has
+them. The array is read once for all of them.
+
+Examples:
+  client reduce a 'sum(x)'
+  client reduce a 'min(x), max(x), mean(x), std(x)'
+  client reduce a 'sum(x * b)'                a dot product
+  client reduce a 'count(x > 0), all(isfinite(x))'";
+
+const GENERATE_EXAMPLES: &str = "\
+Generators, as NumPy's functions; a shape is 1000 or (100, 100):
+  zeros(shape)  ones(shape)  full(shape, value)
+  arange([start,] stop[, step])  linspace(start, stop, num)
+  random(shape)  uniform(low, high, shape)  normal(loc, scale, shape)  integers(low, high, shape)
+
+Examples:
+  client generate a 'normal(0, 1, 10000000)' --seed 7
+  client generate a 'zeros((1000, 1000))' --dtype float32
+  client generate a 'arange(0, 1, 0.001)' --replace";
+
+const EXPLAIN_EXAMPLES: &str = "\
+Examples:
+  client explain a 'sin(x) * b'
+  client explain a 'sum(x), max(x)'
+
+The exit code is 0, or that of the refusal if it would be refused now.";
+
 const BENCH_EXAMPLES: &str = "\
 Workloads:
-  create       store an array
-  get          read one
-  apply1       example1 on float64, until the result has all its copies
-  apply2       example2 on int32
-  apply1_get   apply1, then read the result
-  latency      apply1 on 10,000 elements, 2,000 times
-  memory       store and apply once; `memory_bytes` is what the workers then use
+  create         store an array
+  get            read one
+  apply1         example1 on float64, until the result has all its copies
+  apply2         example2 on int32
+  apply1_get     apply1, then read the result
+  latency        apply1 on 10,000 elements, 2,000 times
+  memory         store and apply once; `memory_bytes` is what the workers then use
+  generate       have the workers make float64, uniform in [0, 1)
+  arange         have the workers make int64, 0, 1, 2, …
+  sum            the sum of a float64 array
+  reduce5_fused  sum, min, max, mean and std of one at once
+  apply1_sum     the sum of example1 of one, which is not stored
+  dot            the sum of the products of two
+  expr           apply the expression of --expr
 
 Times are milliseconds from the request to its reply. Every repetition has other values; what is
 made is called bench-… and deleted again.
 
 Examples:
   client bench --workload create,get,apply1
-  client bench --workload latency --n 1000 --reps 500";
+  client bench --workload latency --n 1000 --reps 500
+  client bench --workload expr --expr 'exp(-x ** 2 / 2)'";
 
 const COMPLETIONS_EXAMPLES: &str = "\
 Examples:
@@ -251,7 +318,8 @@ impl From<FileFormat> for Format {
 pub struct Apply {
     /// The array by name, or one version by handle (NAME@vN)
     pub name: String,
-    /// The operation: example1 (float64), example2 (int32)
+    /// What to compute, for instance 'sqrt(x) + b'; or example1 (float64), example2 (int32)
+    #[arg(value_name = "EXPRESSION", allow_hyphen_values = true)]
     pub operation: String,
     /// Make the result an array of this name
     #[arg(long, value_name = "NEW")]
@@ -262,6 +330,43 @@ pub struct Apply {
     /// Do not wait for the result; `operations wait ID` does
     #[arg(long)]
     pub no_wait: bool,
+}
+
+/// Arguments of `reduce`.
+#[derive(Debug, clap::Args)]
+pub struct Reduce {
+    /// The array by name, or one version by handle (NAME@vN)
+    pub name: String,
+    /// What to make of it, for instance 'sum(x), max(abs(x))'
+    pub reductions: String,
+}
+
+/// Arguments of `generate`.
+#[derive(Debug, clap::Args)]
+pub struct Generate {
+    /// What to call it
+    pub name: String,
+    /// What its elements are, for instance 'uniform(0, 1, 1000)'
+    pub generator: String,
+    /// What the elements are stored as; without it as NumPy would
+    #[arg(long, value_name = "DTYPE")]
+    pub dtype: Option<DType>,
+    /// The same seed gives the same numbers; a random one is chosen, and printed, without it
+    #[arg(long, value_parser = clap::value_parser!(u64).range(..1 << 53))]
+    pub seed: Option<u64>,
+    /// Take the place of an array of that name
+    #[arg(long)]
+    pub replace: bool,
+}
+
+/// Arguments of `explain`.
+#[derive(Debug, clap::Args)]
+pub struct Explain {
+    /// The array by name, or one version by handle (NAME@vN)
+    pub name: String,
+    /// An expression, the name of an operation, or reductions
+    #[arg(value_name = "TEXT", allow_hyphen_values = true)]
+    pub operation: String,
 }
 
 /// Arguments of `get`.
@@ -295,6 +400,10 @@ pub struct Bench {
     /// Repetitions [default: 7; latency: 2000; memory has one]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     pub reps: Option<u32>,
+    /// What `expr` computes, of x in [0, 1)
+    #[arg(long, value_name = "EXPRESSION", default_value = "where(x > 0.5, sqrt(x) * sin(x), x ** 2)")]
+    #[arg(allow_hyphen_values = true)]
+    pub expr: String,
 }
 
 /// What `bench` measures.
@@ -318,6 +427,22 @@ pub enum Workload {
     Latency,
     /// What the workers use
     Memory,
+    /// Have the workers make random numbers
+    Generate,
+    /// Have the workers make 0, 1, 2, …
+    Arange,
+    /// The sum of all elements
+    Sum,
+    /// Five reductions at once
+    #[value(name = "reduce5_fused")]
+    Reduce5Fused,
+    /// The sum of example1
+    #[value(name = "apply1_sum")]
+    Apply1Sum,
+    /// A dot product
+    Dot,
+    /// Any expression
+    Expr,
 }
 
 impl std::fmt::Display for Workload {
@@ -408,6 +533,12 @@ mod tests {
             "create a file.npy --replace",
             "apply a example1",
             "apply a example2 --into b --replace --no-wait",
+            "apply a -x --into b",
+            "reduce a sum(x),max(x)",
+            "generate a zeros(3)",
+            "generate a random(3) --dtype float32 --seed 7 --replace",
+            "explain a -sin(x)",
+            "bench --workload generate,arange,sum,reduce5_fused,apply1_sum,dot,expr --expr -x",
             "get a",
             "get a --array --range 1:2 --out a.npy",
             "get a --dtype int",
@@ -442,6 +573,10 @@ mod tests {
             "create-int a",
             "apply a",
             "apply a b --replace",
+            "reduce a",
+            "generate a",
+            "generate a random(3) --seed 9007199254740992",
+            "explain a",
             "get a --range 5",
             "get a --range 5:1",
             "get a --range x:1",

@@ -8,11 +8,11 @@ use super::Context;
 use super::args::{Bench, Workload};
 use super::failure::Failure;
 use super::progress::Meter;
-use crate::cluster::{ApplyOptions, Cluster};
+use crate::cluster::{ApplyOptions, Cluster, GenerateOptions};
 use crate::data::Carried;
 use crate::error::Error;
 use crate::transfer::Progress;
-use array::{DType, Element, random};
+use array::{DType, Element, Operation, random};
 use protocol::limits::HEARTBEAT_INTERVAL;
 use serde::Serialize;
 use std::time::{Duration, Instant};
@@ -71,7 +71,7 @@ fn measure(cluster: &Cluster, workload: Workload, bench: &Bench) -> Result<Repor
         None if is_latency => LATENCY_OPERATIONS,
         None => REPETITIONS,
     };
-    let lab = Lab { cluster, n, prefix: format!("bench-{}", uuid::Uuid::new_v4().simple()) };
+    let lab = Lab { cluster, n, expression: &bench.expr, prefix: format!("bench-{}", uuid::Uuid::new_v4().simple()) };
     let mut meter = Meter::count(workload.to_string());
     let mut times = Vec::new();
     let before = cluster.carried();
@@ -82,7 +82,11 @@ fn measure(cluster: &Cluster, workload: Workload, bench: &Bench) -> Result<Repor
     let status = measured.and_then(|()| cluster.status());
     lab.clear()?;
     let status = status?;
-    let dtype = if workload == Workload::Apply2 { DType::Int32 } else { DType::Float64 };
+    let dtype = match workload {
+        Workload::Apply2 => DType::Int32,
+        Workload::Arange => DType::Int64,
+        _ => DType::Float64,
+    };
     let times = Sorted::new(times);
     Ok(Report {
         workload: workload.to_string(),
@@ -114,6 +118,8 @@ fn path_between(before: Carried, after: Carried) -> &'static str {
 struct Lab<'a> {
     cluster: &'a Cluster,
     n: u64,
+    /// What `expr` computes.
+    expression: &'a str,
     prefix: String,
 }
 
@@ -164,6 +170,29 @@ impl Lab<'_> {
                     tell(timed(|| self.cluster.apply_with(&name, "example1", &ApplyOptions::default()))?);
                 }
             }
+            Workload::Generate => self.generated(reps, |n| format!("uniform(0, 1, {n})"), tell)?,
+            Workload::Arange => self.generated(reps, |n| format!("arange({n})"), tell)?,
+            Workload::Sum => self.on_uniform(reps, tell, |name| self.reduced(name, "sum(x)"))?,
+            Workload::Reduce5Fused => {
+                self.on_uniform(reps, tell, |name| self.reduced(name, "sum(x), min(x), max(x), mean(x), std(x)"))?;
+            }
+            Workload::Apply1Sum => {
+                let sum = format!("sum({})", Operation::Example1.text());
+                self.on_uniform(reps, tell, |name| self.reduced(name, &sum))?;
+            }
+            Workload::Dot => {
+                for rep in (0..reps).map(|rep| 2 * rep) {
+                    self.uniform(rep)?;
+                    self.uniform(rep + 1)?;
+                    let dot = format!("sum(x * `{}`)", self.name(rep + 1));
+                    tell(timed(|| self.reduced(&self.name(rep), &dot))?);
+                    self.delete(rep)?;
+                    self.delete(rep + 1)?;
+                }
+            }
+            Workload::Expr => {
+                self.on_uniform(reps, tell, |name| self.cluster.apply(name, self.expression).map(drop))?
+            }
             Workload::Memory => {
                 // One array and its result stay: what the workers use for them is reported.
                 tell(timed(|| {
@@ -174,6 +203,49 @@ impl Lab<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Times having an array made.
+    fn generated(
+        &self,
+        reps: u32,
+        generator: impl Fn(u64) -> String,
+        tell: &mut dyn FnMut(Duration),
+    ) -> Result<(), Error> {
+        for rep in 0..reps {
+            tell(timed(|| self.generate(rep, &generator(self.n)))?);
+            self.delete(rep)?;
+        }
+        Ok(())
+    }
+
+    /// Times what is done with an array that is made for each repetition.
+    fn on_uniform(
+        &self,
+        reps: u32,
+        tell: &mut dyn FnMut(Duration),
+        work: impl Fn(&str) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        for rep in 0..reps {
+            self.uniform(rep)?;
+            tell(timed(|| work(&self.name(rep)))?);
+            self.delete(rep)?;
+        }
+        Ok(())
+    }
+
+    /// Has an array of uniform numbers in [0, 1) made, for each repetition others.
+    fn uniform(&self, rep: u32) -> Result<(), Error> {
+        self.generate(rep, &format!("uniform(0, 1, {})", self.n))
+    }
+
+    fn generate(&self, rep: u32, generator: &str) -> Result<(), Error> {
+        let options = GenerateOptions { seed: Some(rep.into()), ..GenerateOptions::default() };
+        self.cluster.generate(&self.name(rep), generator, &options).map(drop)
+    }
+
+    fn reduced(&self, name: &str, reductions: &str) -> Result<(), Error> {
+        self.cluster.reduce(name, reductions).map(drop)
     }
 
     fn name(&self, rep: u32) -> String {

@@ -6,9 +6,10 @@ use super::console::object;
 use super::failure::Failure;
 use super::interrupt::on_interrupt;
 use super::progress::Meter;
+use super::render::receipt;
 use super::render::table::{Table, grouped};
 use super::render::time::{duration, millis};
-use crate::cluster::{ApplyOptions, Cluster};
+use crate::cluster::{ApplyOptions, Cluster, shortened};
 use crate::error::Error;
 use crate::original::Original;
 use crate::original::find::Master;
@@ -34,10 +35,12 @@ pub fn apply(context: &Context, apply: &Apply) -> Result<(), Failure> {
         Master::Original(original) => return begin(context, original, apply),
     };
     let options = ApplyOptions { into: apply.into.clone(), replace: apply.replace, no_wait: apply.no_wait };
-    let label = format!("{} on {}", apply.operation, apply.name);
-    let mine = |cluster: &Cluster| cluster.own_operations();
-    let done = watched(cluster, &label, mine, || cluster.apply_with(&apply.name, &apply.operation, &options))?;
-    answer(context, &done, &apply.operation)
+    let label = format!("{} on {}", shortened(&apply.operation), apply.name);
+    let done = watched(cluster, &label, Cluster::own_operations, || {
+        cluster.apply_with(&apply.name, &apply.operation, &options)
+    })
+    .map_err(|e| Failure::of_expression(&apply.operation, e))?;
+    answer(context, &done, &shortened(&apply.operation))
 }
 
 /// `apply` on level 1, where only `get` can wait.
@@ -63,12 +66,12 @@ pub fn wait(context: &Context, id: u64) -> Result<(), Failure> {
 
 /// Waits for an operation; meanwhile Ctrl-C cancels it, and a progress bar shows how far it is. `which` finds it among
 /// the running ones.
-fn watched(
+pub(super) fn watched<T>(
     cluster: &Cluster,
     label: &str,
     which: impl Fn(&Cluster) -> Result<Vec<OperationInfo>, Error> + Clone + Send + Sync + 'static,
-    wait: impl FnOnce() -> Result<OperationComplete, Error>,
-) -> Result<OperationComplete, Error> {
+    wait: impl FnOnce() -> Result<T, Error>,
+) -> Result<T, Error> {
     let (asking, find) = (cluster.with_timeout(CANCEL_TIMEOUT), which.clone());
     let cancelling = asking.clone();
     let _guard = on_interrupt(move || cancel_all(&cancelling, find));
@@ -115,7 +118,10 @@ fn answer(context: &Context, done: &OperationComplete, operation: &str) -> Resul
             let id = done.operation.0;
             format!("operation {id} has begun; its result will be {}: client operations wait {id}\n", done.handle)
         }
-        OperationState::Complete => sentence(done, operation),
+        OperationState::Complete => {
+            let receipt = done.receipt.as_ref().filter(|_| context.verbose).map(receipt::text);
+            sentence(done, operation) + &receipt.unwrap_or_default()
+        }
     })
 }
 
@@ -158,7 +164,7 @@ fn table(operations: &[OperationInfo]) -> Table {
     for operation in operations {
         table.row([
             operation.operation.0.to_string(),
-            operation.name.clone(),
+            shortened(&operation.name).into_owned(),
             operation.array_id.clone(),
             operation.into.clone().unwrap_or_default(),
             grouped(operation.done.into()),

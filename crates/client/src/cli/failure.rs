@@ -1,7 +1,7 @@
 //! How a command can fail, and with which exit code.
 
 use crate::error::Error;
-use protocol::ErrorCode;
+use protocol::{ErrorCode, WireError};
 use serde_json::{Map, Value, json};
 use std::fmt;
 use std::io;
@@ -11,6 +11,15 @@ use std::io;
 pub enum Failure {
     /// The cluster, or the way to it.
     Cluster(Error),
+    /// An expression that was refused, and the place in it that was named.
+    Expression {
+        /// The refusal.
+        refusal: WireError,
+        /// The expression.
+        text: String,
+        /// The character it is about, counted from 1.
+        column: u32,
+    },
     /// What was typed, as the definition of the command line sees it. A request for help comes this way too.
     CommandLine(clap::Error),
     /// What was typed, for other reasons.
@@ -22,6 +31,23 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// What an error is about an expression.
+    pub fn of_expression(text: &str, error: Error) -> Failure {
+        match error {
+            Error::Refused(refusal @ WireError { column: Some(column), .. }) => {
+                Failure::Expression { refusal, text: text.to_string(), column }
+            }
+            error => Failure::Cluster(error),
+        }
+    }
+
+    fn refusal(&self) -> Option<&WireError> {
+        match self {
+            Failure::Cluster(Error::Refused(refusal)) | Failure::Expression { refusal, .. } => Some(refusal),
+            _ => None,
+        }
+    }
+
     /// The exit code, as --help documents it.
     pub fn exit_code(&self) -> u8 {
         match self {
@@ -34,7 +60,7 @@ impl Failure {
             Failure::CommandLine(error) if !error.use_stderr() => 0,
             Failure::CommandLine(_) | Failure::Usage(_) => 2,
             Failure::Output(_) if self.is_closed_pipe() => 0,
-            Failure::File(_) | Failure::Output(_) => 1,
+            Failure::Expression { .. } | Failure::File(_) | Failure::Output(_) => 1,
         }
     }
 
@@ -64,7 +90,7 @@ impl Failure {
     /// `{"error": {code, message, retryable, …}}`. The code of a refusal is that of the protocol.
     pub fn to_json(&self) -> Value {
         let mut error = Map::new();
-        if let Failure::Cluster(Error::Refused(refusal)) = self
+        if let Some(refusal) = self.refusal()
             && let Ok(Value::Object(fields)) = serde_json::to_value(refusal).map(super::render::json::snake_case)
         {
             error = fields;
@@ -85,6 +111,7 @@ impl Failure {
                 (None, Error::WrongLength { .. }) => "OutOfRange".to_string(),
                 (None, _) => "Internal".to_string(),
             },
+            Failure::Expression { refusal, .. } => refusal.code.to_string(),
             Failure::CommandLine(_) | Failure::Usage(_) => "Usage".to_string(),
             Failure::File(_) => "File".to_string(),
             Failure::Output(_) => "Output".to_string(),
@@ -98,6 +125,9 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Failure::Cluster(error) => error.fmt(f),
+            Failure::Expression { refusal, text, column } => {
+                write!(f, "{refusal}\n{}", super::render::caret::mark(text, *column))
+            }
             // It begins with the word that stands before every failure.
             Failure::CommandLine(error) => f.write_str(error.to_string().trim_start_matches("error: ").trim_end()),
             Failure::Usage(text) | Failure::File(text) => f.write_str(text),
@@ -129,7 +159,6 @@ impl From<io::Error> for Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use protocol::WireError;
 
     #[test]
     fn exit_codes_are_as_documented() {
@@ -153,6 +182,12 @@ mod tests {
         let json = Failure::Cluster(Error::Refused(lost)).to_json();
         let expected = json!({"error": {"code": "SegmentsLost", "message": "gone", "retryable": false, "array": "a", "segments": [3]}});
         assert_eq!(json, expected);
+        let bad = Error::Refused(WireError::new(ErrorCode::BadExpression, "what is q?").column(5));
+        let bad = Failure::of_expression("sin(q)", bad);
+        let expected =
+            json!({"error": {"code": "BadExpression", "message": "what is q?", "retryable": false, "column": 5}});
+        assert_eq!((bad.to_json(), bad.exit_code()), (expected, 1));
+        assert_eq!(bad.to_string(), "what is q? (BadExpression)\n  sin(q)\n      ^");
         let json = Failure::Usage("no".into()).to_json();
         assert_eq!(json, json!({"error": {"code": "Usage", "message": "no", "retryable": false}}));
         let typed = clap::Command::new("x").no_binary_name(true).try_get_matches_from(["--y"]).unwrap_err();

@@ -1,10 +1,11 @@
-//! What level 1 has: three requests, arrays in one dimension, two dtypes, no versions.
+//! What level 1 has: three requests, arrays in one dimension, two dtypes, two operations, no versions.
 
 use super::args::{Apply, Command, Get};
 use super::failure::Failure;
+use crate::cluster::shortened;
 use crate::error::Error;
 use crate::original::Original;
-use array::DType;
+use array::{DType, Operation};
 use protocol::level1::data_type;
 use protocol::{ErrorCode, Reference, WireError};
 
@@ -20,6 +21,9 @@ pub fn check(command: &Command) -> Result<(), String> {
         Command::Get(get) => check_get(get),
         // They need no master.
         Command::Completions { .. } | Command::Man { .. } => Ok(()),
+        Command::Generate(_) => Err("generate".to_string()),
+        Command::Reduce(_) => Err("reduce".to_string()),
+        Command::Explain(_) => Err("explain".to_string()),
         Command::List => Err("list".to_string()),
         Command::Info { .. } => Err("info".to_string()),
         Command::Workers => Err("workers".to_string()),
@@ -35,9 +39,13 @@ pub fn check(command: &Command) -> Result<(), String> {
 
 fn check_apply(apply: &Apply) -> Result<(), String> {
     check_name(&apply.name)?;
-    match apply.into {
-        Some(_) => Err("--into (a name for the result)".to_string()),
-        None => Ok(()),
+    match (&apply.into, apply.operation.parse::<Operation>()) {
+        (Some(_), _) => Err("--into (a name for the result)".to_string()),
+        (None, Err(_)) => {
+            let names = Operation::ALL.map(Operation::name).join(" and ");
+            Err(format!("'{}' (an expression; level 1 has {names})", shortened(&apply.operation)))
+        }
+        (None, Ok(_)) => Ok(()),
     }
 }
 
@@ -103,6 +111,10 @@ mod tests {
         }
         for (line, what) in [
             ("apply a example1 --into b", "--into"),
+            ("apply a sin(x)", "'sin(x)' (an expression; level 1 has example1 and example2)"),
+            ("reduce a sum(x)", "reduce"),
+            ("generate a zeros(3)", "generate"),
+            ("explain a example1", "explain"),
             ("apply a@v3 example1", "'a@v3' (a handle"),
             ("get a@v3", "'a@v3' (a handle"),
             ("get a --array", "--array"),

@@ -3,9 +3,9 @@
 //! - [`args`]: commands, options, and the help that teaches them. [`document`]: the other texts that are made from them.
 //! - [`prompt`]: the same commands, one a line, from a terminal or a pipe.
 //! - [`session`]: the way to the master. [`level`]: what level 1 has of all this.
-//! - [`store`], [`fetch`], [`compute`], [`manage`]: the commands by group, each a function from arguments to output.
+//! - [`store`], [`fetch`], [`compute`], [`mod@reduce`], [`mod@explain`], [`manage`]: the commands by group, each a function from arguments to output.
 //!   [`mod@bench`] measures.
-//! - [`render`]: tables, arrays as NumPy prints them, JSON.
+//! - [`render`]: tables, arrays as NumPy prints them, JSON, what an operation took, where an expression is wrong.
 //! - [`console`]: standard input and output, and who is at the other end. [`interrupt`]: Ctrl-C.
 //! - [`failure`]: exit codes.
 //!
@@ -16,6 +16,7 @@ pub mod bench;
 pub mod compute;
 pub mod console;
 pub mod document;
+pub mod explain;
 pub mod failure;
 pub mod fetch;
 pub mod interrupt;
@@ -23,6 +24,7 @@ pub mod level;
 pub mod manage;
 pub mod progress;
 pub mod prompt;
+pub mod reduce;
 pub mod render;
 pub mod session;
 pub mod store;
@@ -44,6 +46,8 @@ pub struct Context<'a> {
     pub master: Master,
     /// Where the answer goes.
     pub console: Console<'a>,
+    /// Whether the answer shall say what it took.
+    pub verbose: bool,
 }
 
 impl Context<'_> {
@@ -114,7 +118,7 @@ pub fn perform(
     fetch::check(command)?;
     manage::confirm(console, command)?;
     let source = store::prepare(console, command)?;
-    let context = Context { master: session.master(args, cancel)?, console };
+    let context = Context { master: session.master(args, cancel)?, console, verbose: args.verbose };
     if let Master::Original(original) = &context.master {
         level::check(command).map_err(|what| level::refused(original, what))?;
     }
@@ -125,7 +129,10 @@ fn dispatch(context: &Context, command: &Command, source: Option<store::Source>)
     match command {
         Command::CreateInt(create) | Command::CreateDouble(create) => store::random(context, command, create),
         Command::Create(create) => store::file(context, create, source),
+        Command::Generate(generate) => store::generate(context, generate),
         Command::Apply(apply) => compute::apply(context, apply),
+        Command::Reduce(reduce) => reduce::reduce(context, reduce),
+        Command::Explain(explain) => explain::explain(context, explain),
         Command::Get(get) => fetch::get(context, get),
         Command::List => manage::list(context),
         Command::Info { name } => manage::info(context, name),

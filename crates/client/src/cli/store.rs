@@ -1,19 +1,23 @@
-//! `create`, `create-int`, `create-double`.
+//! `create`, `create-int`, `create-double`, `generate`.
 
-use super::args::{Command, CreateFile, CreateRandom};
+use super::args::{Command, CreateFile, CreateRandom, Generate};
+use super::compute::watched;
 use super::console::Console;
 use super::failure::Failure;
 use super::progress::Meter;
+use super::render::receipt;
 use super::render::table::grouped;
 use super::render::time::duration;
 use super::{Context, level};
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, GenerateOptions, random_seed};
 use crate::error::Error;
 use crate::format::{self, Content, Format};
 use crate::original::Original;
 use crate::original::find::Master;
+use array::expression::parse_generator;
+use array::program::{Node, Op};
 use array::{DType, Element, random};
-use protocol::message::client::ArrayCommitted;
+use protocol::message::client::{ArrayCommitted, OperationComplete};
 use protocol::size::format_size;
 use serde::Serialize;
 use std::path::Path;
@@ -22,9 +26,6 @@ use std::time::{Duration, Instant};
 /// Random ints are 1 to 1000, doubles from 1 up to 100, as in the original system.
 const INTS: (i32, i32) = (1, 1000);
 const DOUBLES: (f64, f64) = (1.0, 100.0);
-
-/// Seeds that we choose ourselves stay below 2^53, so that every JSON reader keeps them.
-const SEED_BITS: u32 = 53;
 
 /// What `create` will store, read before a cluster is looked for.
 pub type Source = Content;
@@ -48,6 +49,7 @@ struct Created {
 #[serde(untagged)]
 enum Stored {
     Committed(ArrayCommitted),
+    Generated(OperationComplete),
     #[serde(rename_all = "camelCase")]
     OnLevelOne {
         array_id: String,
@@ -91,7 +93,7 @@ pub fn file(context: &Context, create: &CreateFile, source: Option<Source>) -> R
 
 /// `create-int` and `create-double`.
 pub fn random(context: &Context, command: &Command, create: &CreateRandom) -> Result<(), Failure> {
-    let seed = create.seed.unwrap_or_else(|| uuid::Uuid::new_v4().as_u128() as u64 >> (u64::BITS - SEED_BITS));
+    let seed = create.seed.unwrap_or_else(random_seed);
     let shape = vec![create.size];
     match command {
         Command::CreateInt(_) => {
@@ -123,6 +125,35 @@ fn room<T: Clone + Default>(size: u64) -> Result<Vec<T>, Failure> {
     })?;
     values.resize(count, T::default());
     Ok(values)
+}
+
+/// `generate`.
+pub fn generate(context: &Context, generate: &Generate) -> Result<(), Failure> {
+    let Generate { name, generator, dtype, replace, .. } = generate;
+    let (cluster, started) = (context.cluster()?, Instant::now());
+    let seed = generate.seed.unwrap_or_else(random_seed);
+    let options = GenerateOptions { dtype: *dtype, seed: Some(seed), replace: *replace };
+    let make = || cluster.generate(name, generator, &options);
+    let done = watched(cluster, &format!("making {name}"), Cluster::own_operations, make)
+        .map_err(|e| Failure::of_expression(generator, e))?;
+    let elapsed = started.elapsed();
+    let receipt = done.receipt.as_ref().filter(|_| context.verbose).map(receipt::text);
+    let layout = cluster.describe(&done.handle, false)?;
+    let created = Created {
+        stored: Stored::Generated(done),
+        dtype: layout.dtype,
+        bytes: layout.shape.iter().product::<u64>() * layout.dtype.size() as u64,
+        shape: layout.shape,
+        seed: is_random(generator).then_some(seed),
+        elapsed_ms: elapsed.as_millis() as u64,
+    };
+    context.console.answer(&created, || sentence(&created, elapsed) + &receipt.unwrap_or_default())
+}
+
+/// Whether a seed matters. The master may know generators that are unknown here.
+fn is_random(generator: &str) -> bool {
+    let is_random = |node: &Node| matches!(node.op, Op::Uniform { .. } | Op::Integers { .. } | Op::Normal { .. });
+    parse_generator(generator, None, 0).map_or(true, |made| made.program.nodes().iter().any(is_random))
 }
 
 /// An array on its way.
@@ -178,6 +209,7 @@ fn sentence(created: &Created, elapsed: Duration) -> String {
         Stored::Committed(committed) => {
             (&committed.handle, format!(", {} of {} copies", committed.copies, committed.target))
         }
+        Stored::Generated(done) => (&done.handle, format!(", {} of {} copies", done.copies, done.target)),
         Stored::OnLevelOne { array_id, .. } => (array_id, String::new()),
     };
     let seed = seed.map_or(String::new(), |seed| format!(", seed {seed}"));

@@ -9,10 +9,9 @@ use crate::transfer::{Destination, Link, Progress, run_download, run_upload};
 use crate::upload::{self, length};
 use array::pool::prefer_large_pages;
 use array::{DType, Element};
-use protocol::id::request_name;
 use protocol::limits::REQUEST_TIMEOUT_DEFAULT;
 use protocol::message::client::*;
-use protocol::{Body, ErrorCode, Message, PayloadKind, VersionId, WireError};
+use protocol::{Body, ErrorCode, Message, WireError};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -109,17 +108,6 @@ impl Builder {
     }
 }
 
-/// How to apply an operation.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ApplyOptions {
-    /// The array that the result shall become. Without it, the result becomes the unnamed result of the array.
-    pub into: Option<String>,
-    /// Whether `into` may take the place of an array of that name.
-    pub replace: bool,
-    /// Answer as soon as the operation has begun.
-    pub no_wait: bool,
-}
-
 /// Asks the master, and takes the one reply that fits the request.
 macro_rules! ask {
     ($cluster:expr, $doing:expr, $request:expr, $reply:ident) => {{
@@ -130,6 +118,12 @@ macro_rules! ask {
         }
     }};
 }
+
+// Behind the macro, which it uses.
+mod compute;
+
+pub use compute::{ApplyOptions, GenerateOptions, scalar};
+pub(crate) use compute::{random_seed, shortened};
 
 impl Cluster {
     /// Connects to a master at `HOST:PORT`; several addresses are separated by commas.
@@ -281,97 +275,6 @@ impl Cluster {
         let request = download::Request { name: name.to_string(), array, range, deadline: self.deadline() };
         let doing = || format!("reading '{name}'");
         run_download(self.link(), request, destination, progress).map_err(|e| self.error(e, doing))
-    }
-
-    // ---- computing ----
-
-    /// Applies an operation to an array, or to the version of a handle, and waits for the result. The array stays as
-    /// it is; the answer names the result's handle.
-    ///
-    /// # Errors
-    /// Refused with [`ErrorCode::UnknownOperation`], [`ErrorCode::TypeMismatch`], [`ErrorCode::SegmentsLost`], and others.
-    pub fn apply(&self, name: &str, operation: &str) -> Result<OperationComplete, Error> {
-        self.apply_with(name, operation, &ApplyOptions::default())
-    }
-
-    /// Applies an operation, with options.
-    ///
-    /// # Errors
-    /// As [`Cluster::apply`].
-    pub fn apply_with(&self, name: &str, operation: &str, options: &ApplyOptions) -> Result<OperationComplete, Error> {
-        let request = ApplyOperation {
-            array_id: name.to_string(),
-            operation: operation.to_string(),
-            into: options.into.clone(),
-            replace: options.replace,
-            no_wait: options.no_wait,
-            inline: false,
-        };
-        ask!(self, format!("applying {operation} to '{name}'"), request, OperationComplete)
-    }
-
-    /// Applies an operation, and reads its result. A small one comes with the answer; of a larger one, another client's result
-    /// may have taken the place before it is read.
-    ///
-    /// # Errors
-    /// As [`Cluster::apply`] and [`Cluster::get`].
-    pub fn apply_and_get<T: Element>(&self, name: &str, operation: &str) -> Result<(OperationComplete, Vec<T>), Error> {
-        let doing = format!("applying {operation} to '{name}'");
-        let (array_id, operation) = (name.to_string(), operation.to_string());
-        let request = ApplyOperation { array_id, operation, into: None, replace: false, no_wait: false, inline: true };
-        let Message { head, body, elements } = self.call_message(&doing, request)?;
-        let Body::OperationComplete(done) = body else {
-            return Err(Error::protocol(&doing, format!("an unexpected {}", body.kind())));
-        };
-        let values = match (head.payload.map(|payload| payload.kind), elements) {
-            (Some(PayloadKind::Elements(dtype)), Some(_)) if dtype != T::DTYPE => {
-                return Err(Error::WrongDType { array: done.handle, found: dtype, wanted: T::DTYPE });
-            }
-            (_, Some(elements)) if elements.len().is_multiple_of(size_of::<T>()) => {
-                bytemuck::pod_collect_to_vec(&elements)
-            }
-            _ => self.get(&done.handle)?,
-        };
-        Ok((done, values))
-    }
-
-    /// Waits until an operation is complete.
-    ///
-    /// # Errors
-    /// Refused with [`ErrorCode::UnknownOperationId`] when none of this number is running or remembered,
-    /// [`ErrorCode::Cancelled`], and others.
-    pub fn wait_operation(&self, operation: VersionId) -> Result<OperationComplete, Error> {
-        ask!(self, format!("waiting for operation {}", operation.0), WaitOperation { operation }, OperationComplete)
-    }
-
-    /// Stops an operation. Whoever waits for it is told [`ErrorCode::Cancelled`].
-    ///
-    /// # Errors
-    /// Refused with [`ErrorCode::UnknownOperationId`] when none of this number is running, and others.
-    pub fn cancel_operation(&self, operation: VersionId) -> Result<(), Error> {
-        ask!(self, format!("cancelling operation {}", operation.0), CancelOperation { operation }, Done).map(|_| ())
-    }
-
-    /// The running operations, oldest first.
-    ///
-    /// # Errors
-    /// Only those that every call can end in.
-    pub fn operations(&self) -> Result<Vec<OperationInfo>, Error> {
-        ask!(self, "listing the operations", ListOperations {}, Operations).map(|reply| reply.operations)
-    }
-
-    /// The running operations that this client has asked for.
-    ///
-    /// # Errors
-    /// Only those that every call can end in.
-    pub fn own_operations(&self) -> Result<Vec<OperationInfo>, Error> {
-        // The master names requests SESSION/NUMBER, with the part of the session that tells it from others.
-        let name = request_name(self.session(), 0);
-        let (session, _) = name.split_once('/').unwrap_or((&name, ""));
-        let is_own = |operation: &OperationInfo| {
-            operation.request.as_deref().and_then(|request| request.split_once('/')).is_some_and(|(s, _)| s == session)
-        };
-        Ok(self.operations()?.into_iter().filter(is_own).collect())
     }
 
     // ---- looking and managing ----

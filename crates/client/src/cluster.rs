@@ -120,6 +120,35 @@ pub struct ApplyOptions {
     pub no_wait: bool,
 }
 
+/// How to generate an array.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GenerateOptions {
+    /// Of the elements; the generator's own if not set.
+    pub dtype: Option<DType>,
+    /// Of random numbers.
+    pub seed: Option<u64>,
+    /// Whether it may take the place of an array of that name.
+    pub replace: bool,
+}
+
+/// What reductions gave.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Reduced {
+    /// In the order in which they were asked.
+    pub values: Vec<ReducedValue>,
+}
+
+/// What one reduction gave.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ReducedValue {
+    /// As it was asked.
+    pub expression: String,
+    /// Of the value.
+    pub dtype: DType,
+    /// A decimal that parses exactly.
+    pub value: String,
+}
+
 /// Asks the master, and takes the one reply that fits the request.
 macro_rules! ask {
     ($cluster:expr, $doing:expr, $request:expr, $reply:ident) => {{
@@ -372,6 +401,22 @@ impl Cluster {
             operation.request.as_deref().and_then(|request| request.split_once('/')).is_some_and(|(s, _)| s == session)
         };
         Ok(self.operations()?.into_iter().filter(is_own).collect())
+    }
+
+    /// STUB, to be replaced at the merge by the real one.
+    ///
+    /// # Errors
+    /// Always.
+    pub fn reduce(&self, name: &str, reductions: &str) -> Result<Reduced, Error> {
+        Err(Error::protocol("reducing", format!("a stub cannot compute {reductions} of '{name}'")))
+    }
+
+    /// STUB, to be replaced at the merge by the real one.
+    ///
+    /// # Errors
+    /// Always.
+    pub fn generate(&self, name: &str, generator: &str, _options: &GenerateOptions) -> Result<ArrayCommitted, Error> {
+        Err(Error::protocol("generating", format!("a stub cannot make '{name}' by {generator}")))
     }
 
     // ---- looking and managing ----

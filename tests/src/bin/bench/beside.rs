@@ -44,7 +44,7 @@ impl Beside {
         Ok(peers.into_iter().map(|(who, peer)| Beside { who, peer, steps: Steps::default() }).collect())
     }
 
-    /// Whether it stores arrays for others; those that don't have theirs in the memory of one process.
+    /// Whether it takes part where arrays are stored, computed on with `example1`, and read.
     pub fn stores(&self) -> bool {
         Other::STORING.contains(&self.who)
     }

@@ -208,7 +208,7 @@ pub fn measure(besides: &mut [Beside], options: &Options) -> Result<Computed, St
 
 impl Computed {
     /// All of the table.
-    pub fn rows(&self) -> impl Iterator<Item = &Row> {
+    pub fn rows(&self) -> impl Iterator<Item = &Row> + Clone {
         self.steps.iter().chain(&self.formulas)
     }
 

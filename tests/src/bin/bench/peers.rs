@@ -193,7 +193,7 @@ impl Rows {
         })
     }
 
-    fn all(&self) -> impl Iterator<Item = &Row> {
+    fn all(&self) -> impl Iterator<Item = &Row> + Clone {
         let rows = [&self.create_1, &self.create_2, &self.get, &self.apply_1, &self.apply_2];
         rows.into_iter().chain(&self.same_host)
     }

@@ -33,7 +33,21 @@ fn fill(out: &mut [f64], work: impl Fn(usize, &mut [f64]) + Sync) {
 
 /// Random numbers from 0 to 1.
 pub fn generate(seed: u64, out: &mut [f64]) {
-    fill(out, |start, out| random::fill_double(seed, start as u64, out, 0.0, 1.0));
+    fill(out, |start, out| Build::best().run(Uniform(seed, start, out)));
+}
+
+struct Uniform<'a>(u64, usize, &'a mut [f64]);
+
+impl Loop for Uniform<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        const UNIT: f64 = 1.0 / (1_u64 << 53) as f64;
+        for (i, value) in self.2.iter_mut().enumerate() {
+            *value = (random::bits(self.0, (self.1 + i) as u64) >> 11) as f64 * UNIT;
+        }
+    }
 }
 
 /// 0, 1, 2, …

@@ -56,19 +56,14 @@ impl Row {
 }
 
 /// For the terminal: a line for each.
-pub fn lines<'a>(rows: impl Iterator<Item = &'a Row>) -> String {
-    let mut text = format!("{:>36}  {:<12} {:>22}  {:>22}\n", "", "", "ms", "as long as darray");
+pub fn lines<'a>(rows: impl Iterator<Item = &'a Row> + Clone) -> String {
+    let width = rows.clone().map(|row| row.what.len()).max().unwrap_or_default();
+    let mut text = format!("{:>width$}  {:<12} {:>22}  {:>22}\n", "", "", "ms", "as long as darray");
     for row in rows {
-        let _ = writeln!(text, "{:>36}  {:<12} {:>22}", row.what, "darray", row.ours.show());
+        let _ = writeln!(text, "{:>width$}  {:<12} {:>22}", row.what, "darray", row.ours.show());
         for (who, times) in &row.others {
-            let _ = writeln!(
-                text,
-                "{:>36}  {:<12} {:>22}  {:>21.2}x",
-                "",
-                who.name(),
-                times.show(),
-                times.ratio(&row.ours)
-            );
+            let ratio = times.ratio(&row.ours);
+            let _ = writeln!(text, "{:>width$}  {:<12} {:>22}  {ratio:>21.2}x", "", who.name(), times.show());
         }
     }
     text

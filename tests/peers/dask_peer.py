@@ -36,11 +36,15 @@ if sys.argv[1:] == ["tuned"] and not TUNED.items() <= os.environ.items():
 import dask
 import dask.array as da
 import numpy as np
-from peer import apply_fused, best_of, example1, serve, summary, timed, values
+from peer import best_of, example1, serve, summary, timed, two_arrays, uniform_summary, values
 
 WORKERS = 2
 CHUNKS = (2, 4, 8, 16)
 START_TIMEOUT_S = 60
+
+# The client holds back what it has to say for 10 ms after it has said something, also that results are not needed any more. No
+# step shall wait for what another one has left behind.
+BATCH_S = 0.02
 
 class Plain:
     what = "plain"
@@ -58,6 +62,8 @@ class Plain:
 
     def calibrate(self, n):
         return {"settings": "one chunk for each worker"}
+
+    calibrate_compute = calibrate
 
     def one_round(self, n, seed):
         from distributed import wait
@@ -79,6 +85,37 @@ class Plain:
         found, get_ms = timed(result.compute)
         return {"ms": {"create_1": create_ms, "apply1": apply_ms, "get": get_ms}, "result": summary(found)}
 
+    def compute(self, n, seed):
+        from distributed import wait
+
+        chunks = -(-n // WORKERS)
+        x, y = (da.from_array(array, chunks=chunks).persist() for array in two_arrays(seed, n))
+        wait([x, y])
+        ms, check = {}, {}
+
+        def kept(name, array, told):
+            """Computes an array that stays with the workers; then it is read, and dropped."""
+            def work():
+                result = array().persist()
+                wait(result)
+                return result
+
+            result, ms[name] = timed(work)
+            check[name] = told(result.compute())
+
+        def reduced(name, *numbers):
+            found, ms[name] = timed(lambda: dask.compute(*(number() for number in numbers)))
+            check[name] = float(found[0]) if len(found) == 1 else list(map(float, found))
+
+        kept("generate", lambda: da.random.default_rng(seed).random(n, chunks=chunks), uniform_summary)
+        kept("arange", lambda: da.arange(n, dtype=np.float64, chunks=chunks), summary)
+        reduced("sum", x.sum)
+        reduced("reduce5_fused", x.sum, x.min, x.max, x.mean, x.std)
+        kept("apply1", lambda: example1(x), summary)
+        reduced("apply1_sum", lambda: example1(x).sum())
+        reduced("dot", lambda: (x * y).sum())
+        return {"ms": ms, "check": check}
+
 
 class Tuned:
     what = "tuned"
@@ -97,6 +134,7 @@ class Tuned:
         self.client.wait_for_workers(WORKERS, timeout=START_TIMEOUT_S)
         self.workers = sorted(self.client.scheduler_info()["workers"])
         self.chunks, self.second_copy = CHUNKS[0], self.scatter_twice
+        self.compute_chunks = CHUNKS[0]
         self.names = 0
 
     def start(self, program, *words):
@@ -129,10 +167,12 @@ class Tuned:
     def measure(self, x):
         from distributed import wait
 
+        import kernels
+
         parts = np.array_split(x, self.chunks)
 
         def apply1():
-            results = [self.client.submit(apply_fused, chunk, pure=False) for chunk in chunks]
+            results = [self.client.submit(kernels.apply_fused, chunk, pure=False) for chunk in chunks]
             wait(results)
             return results
 
@@ -164,6 +204,59 @@ class Tuned:
         self.client.replicate(chunks, n=2)
         return chunks
 
+    def calibrate_compute(self, n):
+        x, y = two_arrays(0, n)
+
+        def measure(chunks):
+            times, _ = self.measure_compute(x, y, 0, chunks)
+            return times.values()
+
+        self.compute_chunks = best_of(CHUNKS, measure)
+        return {"settings": f"{self.compute_chunks} chunks to compute on"}
+
+    def compute(self, n, seed):
+        x, y = two_arrays(seed, n)
+        times, found = self.measure_compute(x, y, seed, self.compute_chunks)
+        told = {"generate": uniform_summary, "arange": summary, "apply1": summary}
+        check = {name: told[name](np.concatenate(value)) if name in told else value for name, value in found.items()}
+        return {"ms": times, "check": check}
+
+    def measure_compute(self, x, y, seed, chunks):
+        """One compiled kernel for each chunk; what it gives is read and put together here, or stays with its worker."""
+        from distributed import wait
+
+        import kernels
+
+        starts = [len(x) * i // chunks for i in range(chunks + 1)]
+        spans = [(begin, end - begin) for begin, end in zip(starts, starts[1:])]
+        xs, ys = (self.client.scatter([a[i : i + size] for i, size in spans], direct=True, hash=False) for a in (x, y))
+        ms, found = {}, {}
+
+        def kept(name, kernel, words):
+            def work():
+                results = self.client.map(kernel, *zip(*words), pure=False)
+                wait(results)
+                return results
+
+            time.sleep(BATCH_S)
+            results, ms[name] = timed(work)
+            found[name] = self.client.gather(results, direct=True)
+
+        def reduced(name, kernel, words, combine):
+            def work():
+                return combine(self.client.gather(self.client.map(kernel, *zip(*words), pure=False), direct=False))
+
+            time.sleep(BATCH_S)
+            found[name], ms[name] = timed(work)
+
+        kept("generate", kernels.uniform, [(seed, *span) for span in spans])
+        kept("arange", kernels.arange, spans)
+        reduced("sum", kernels.total, zip(xs), sum)
+        reduced("reduce5_fused", kernels.five, zip(xs), kernels.five_of)
+        kept("apply1", kernels.apply_fused, zip(xs))
+        reduced("apply1_sum", kernels.apply_total, zip(xs), sum)
+        reduced("dot", kernels.dot, zip(xs, ys), sum)
+        return ms, found
 
 
 def start_tracker_apart():
@@ -187,7 +280,13 @@ def main():
     peer = {"plain": Plain, "tuned": Tuned}[sys.argv[1]]()
     with contextlib.closing(peer):
         what = f"Dask {dask.__version__}, {peer.what}, {WORKERS} workers of one thread"
-        serve(what, {"calibrate": peer.calibrate, "round": peer.one_round})
+        handlers = {
+            "calibrate": peer.calibrate,
+            "round": peer.one_round,
+            "calibrate_compute": peer.calibrate_compute,
+            "compute": peer.compute,
+        }
+        serve(what, handlers)
 
 
 if __name__ == "__main__":  # the plain one's workers are started by multiprocessing, which imports this file

@@ -4,7 +4,6 @@ Each peer is a process that reads one JSON line for each request from standard i
 in this folder has the requests. A request that fails is answered with {"error": ...}. The peer ends when its input does.
 """
 
-import functools
 import json
 import math
 import os
@@ -17,6 +16,9 @@ import numpy as np
 # SplitMix64, as in crates/array/src/random.rs: the same seed gives the values that darray and the judge have.
 GAMMA = np.uint64(0x9E3779B97F4A7C15)
 LOW, HIGH = -100.0, 100.0
+
+# The seeds of the second array of a round are so far from those of the first.
+SECOND = 1_000_000
 
 # Which elements of a result are told to the judge, beside their sum. A prime, so that they are at every place in a block.
 SAMPLED = 997
@@ -38,37 +40,26 @@ def values(seed, n):
     return LOW + (z >> np.uint64(11)) * 2.0**-53 * (HIGH - LOW)
 
 
+def two_arrays(seed, n):
+    """Those of a round that computes."""
+    return values(seed, n), values(seed + SECOND, n)
+
+
 def example1(x):
     """As anybody writes it with NumPy; Dask's arrays take it too."""
     return (np.sin(x) + np.cos(x)) ** 2 / (np.sqrt(np.abs(x)) + 1.0)
 
 
-@functools.cache
-def fused_kernel():
-    """One loop without temporary arrays, compiled for this machine. It runs without the interpreter's lock."""
-    import numba
-
-    readonly = numba.types.Array(numba.float64, 1, "C", readonly=True)  # takes both; what Ray hands out is read-only
-
-    @numba.njit(numba.float64[::1](readonly), cache=True, nogil=True)
-    def kernel(x):
-        out = np.empty_like(x)
-        for i in range(x.size):
-            s = math.sin(x[i]) + math.cos(x[i])
-            out[i] = s * s / (math.sqrt(abs(x[i])) + 1.0)
-        return out
-
-    return kernel
-
-
-def apply_fused(x):
-    """For other processes: they import it, which is quicker than to be sent a compiled function."""
-    return fused_kernel()(x)
-
-
 def summary(result):
     """What the judge compares with its own."""
-    return {"length": result.size, "sum": float(result.sum()), "samples": result[::SAMPLED].tolist()}
+    total = result.sum(dtype=np.float64)
+    return {"length": result.size, "sum": float(total), "samples": result[::SAMPLED].astype(np.float64).tolist()}
+
+
+def uniform_summary(result):
+    """What the judge must be content with where each has numbers of its own."""
+    moments = {"min": result.min(), "max": result.max(), "mean": result.mean(), "variance": result.var()}
+    return summary(result) | {name: float(value) for name, value in moments.items()}
 
 
 def timed(work):

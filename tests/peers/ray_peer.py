@@ -14,9 +14,10 @@ os.environ |= {
     "RAY_DEDUP_LOGS": "0",
 }
 
+import kernels
 import numpy as np
 import ray
-from peer import best_of, fused_kernel, serve, summary, timed, values
+from peer import best_of, serve, summary, timed, two_arrays, uniform_summary, values
 
 ACTORS = 2
 PIECES = (1, 2, 4)
@@ -34,20 +35,50 @@ CALIBRATION_S = 0.5
 @ray.remote(num_cpus=1)
 class Actor:
     def __init__(self):
-        self.kernel = fused_kernel()
         self.kept = {}
 
     def apply(self, x):
-        return self.kernel(x)
+        return kernels.apply_fused(x)
 
     def hold(self, arrays):
         self.arrays = [x.copy() for x in arrays]
 
     def apply_and_keep(self, i):
-        self.kept[i % KEPT] = self.kernel(self.arrays[i % len(self.arrays)])
+        self.kept[i % KEPT] = kernels.apply_fused(self.arrays[i % len(self.arrays)])
 
     def result(self, i):
         return self.kept[i % KEPT]
+
+    def take(self, start, x, y):
+        """Its part of two arrays, and memory for what it makes of them."""
+        self.start, self.x, self.y = start, x.copy(), y.copy()
+        if not hasattr(self, "out") or self.out.size != x.size:
+            self.out = np.ones(x.size)
+
+    def make(self, what, seed, returned):
+        """An array that stays here, in memory that is there already, or goes to the shared memory."""
+        match what:
+            case "generate":
+                kernels.uniform_into(seed, self.start, self.out)
+            case "arange":
+                kernels.arange_into(self.start, self.out)
+            case "apply1":
+                kernels.example1_into(self.x, self.out)
+        return self.out if returned else None
+
+    def made(self):
+        return self.out
+
+    def reduce(self, what):
+        match what:
+            case "sum":
+                return kernels.total(self.x)
+            case "reduce5_fused":
+                return kernels.five(self.x)
+            case "apply1_sum":
+                return kernels.apply_total(self.x)
+            case "dot":
+                return kernels.dot(self.x, self.y)
 
 
 class Peer:
@@ -124,6 +155,50 @@ class Peer:
         times = {"create_1": create, "apply1": apply_ms, "view": view, "get": owned, "get_fresh": fresh}
         return times, self.own
 
+    def calibrate_compute(self, n):
+        x, y = two_arrays(0, n)
+
+        def measure(returned):
+            self.return_arrays = returned
+            return self.measure_compute(x, y, 0)["ms"].values()
+
+        self.return_arrays = best_of((False, True), measure)
+        where = "returned into the shared memory" if self.return_arrays else "kept in the actors"
+        return {"settings": f"computed arrays are {where}"}
+
+    def compute(self, n, seed):
+        return self.measure_compute(*two_arrays(seed, n), seed)
+
+    def measure_compute(self, x, y, seed):
+        middle = x.size // ACTORS
+        bounds = [(i * middle, x.size if i == ACTORS - 1 else (i + 1) * middle) for i in range(ACTORS)]
+        taken = [a.take.remote(at, x[at:end], y[at:end]) for a, (at, end) in zip(self.actors, bounds)]
+        ray.get(taken)
+        ms, check = {}, {}
+
+        def kept(name, told):
+            def work():
+                made = [actor.make.remote(name, seed, self.return_arrays) for actor in self.actors]
+                ray.wait(made, num_returns=len(made), fetch_local=False)
+                return made
+
+            made, ms[name] = timed(work)
+            parts = made if self.return_arrays else [actor.made.remote() for actor in self.actors]
+            check[name] = told(np.concatenate(ray.get(parts)))
+
+        def reduced(name, combine):
+            found, ms[name] = timed(lambda: combine(ray.get([actor.reduce.remote(name) for actor in self.actors])))
+            check[name] = found
+
+        kept("generate", uniform_summary)
+        kept("arange", summary)
+        reduced("sum", sum)
+        reduced("reduce5_fused", kernels.five_of)
+        kept("apply1", summary)
+        reduced("apply1_sum", sum)
+        reduced("dot", sum)
+        return {"ms": ms, "check": check}
+
     def returned(self, submitter, i):
         return self.actors[submitter % ACTORS].apply.remote(self.stored[i % KEPT])
 
@@ -162,6 +237,12 @@ class Peer:
 peer = Peer()
 serve(
     f"Ray {ray.__version__}, {ACTORS} actors",
-    {"calibrate": peer.calibrate, "round": peer.one_round, "operations": peer.operations},
+    {
+        "calibrate": peer.calibrate,
+        "round": peer.one_round,
+        "operations": peer.operations,
+        "calibrate_compute": peer.calibrate_compute,
+        "compute": peer.compute,
+    },
 )
 ray.shutdown()

@@ -14,6 +14,7 @@ const UNIT: f64 = 1.0 / (1_u64 << 53) as f64;
 const GAMMA: u64 = 0x9E37_79B9_7F4A_7C15;
 
 /// Output `index` of SplitMix64 started at `seed`. Output 0 is also a good hash of the seed.
+#[inline(always)] // for loops that are compiled for several kinds of CPU
 pub fn bits(seed: u64, index: u64) -> u64 {
     let z = seed.wrapping_add(index.wrapping_add(1).wrapping_mul(GAMMA));
     let z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

@@ -459,7 +459,7 @@ fn results_that_differ_are_computed_again_from_checked_sources() {
             .find(|message| matches!(message.body, Body::ProcessSegment(_)))
             .expect("it is asked");
         let Body::ProcessSegment(process) = &asked.body else { unreachable!() };
-        assert_eq!(process.source, source);
+        assert_eq!(process.sources, [source]);
         let copies = vec![CopyRecord(process.result, 0, crc, 16)];
         desk.say(
             conn,
@@ -559,7 +559,7 @@ fn replicas_receive_a_result_that_takes_longer_to_compute_than_to_move() {
             _ => None,
         })?;
         let (head, process) = asked;
-        assert_eq!(process.source, source);
+        assert_eq!(process.sources, [source]);
         let copies = vec![CopyRecord(process.result, 0, 9, bytes)];
         let result = SegmentResult { copies, busy_us, ..SegmentResult::of(process.result) };
         desk.say(conn, Message::reply(&head, result));

@@ -5,6 +5,7 @@ use array::{Buffer, DType, Operation};
 use protocol::level1::{Incoming, LINE_BYTES_MAX, LineReader, SegmentData};
 use protocol::{CopyId, ErrorCode, VersionId};
 use std::sync::Arc;
+use worker::compute::Made;
 use worker::store::Segment;
 
 /// A guest, the time, and what it has sent and ended so far.
@@ -90,7 +91,10 @@ impl Talk {
     }
 
     fn result<T: array::Element>(&self, nth: usize) -> Vec<T> {
-        self.ended[nth].outcome.as_ref().expect("it was computed").0.as_slice().to_vec()
+        match &self.ended[nth].outcome {
+            Ok(Made::Elements(buffer, _)) => buffer.as_slice().to_vec(),
+            other => panic!("it was not computed: {other:?}"),
+        }
     }
 }
 

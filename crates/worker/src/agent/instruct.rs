@@ -10,7 +10,7 @@ use array::program::NotAProgram;
 use array::{DType, Grid, LEN_MAX, Program};
 use log::{debug, warn};
 use protocol::message::worker::*;
-use protocol::{CopyId, CopyRecord, ErrorCode, Head, SegmentIndex, VersionId, WireError};
+use protocol::{CopyId, CopyRecord, ErrorCode, Head, VersionId, WireError};
 use std::ops::Range;
 use std::sync::Arc;
 

@@ -31,13 +31,13 @@ impl Bound {
 /// A workload with its bounds.
 #[derive(Clone, Debug)]
 pub struct Goal {
-    what: &'static str,
+    what: String,
     bounds: Vec<Bound>,
 }
 
 impl Goal {
-    pub fn new(what: &'static str) -> Goal {
-        Goal { what, bounds: Vec::new() }
+    pub fn new(what: impl Into<String>) -> Goal {
+        Goal { what: what.into(), bounds: Vec::new() }
     }
 
     /// What has to be.

@@ -1,9 +1,10 @@
 //! Small operations: how long one takes beside blocking round trips of the same run, and how many there are in a second.
 
+use crate::judge::Expected;
 use crate::machine::Wire;
 use crate::options::{Options, SMALL};
 use crate::ours::{Ours, Small, doubles};
-use crate::peer::{Expected, Peer};
+use crate::peer::Peer;
 use crate::times::{Times, ms};
 use client::{Cluster, DataPath};
 use std::sync::Barrier;

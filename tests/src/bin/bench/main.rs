@@ -1,7 +1,11 @@
 //! What `scripts/bench` runs: measurements on real processes, one module for each subcommand.
 
+mod beside;
+mod compute;
 mod floor;
+mod formulas;
 mod goals;
+mod judge;
 mod latency;
 mod machine;
 mod memory;
@@ -9,6 +13,7 @@ mod options;
 mod ours;
 mod peer;
 mod peers;
+mod plain;
 mod scaling;
 mod table;
 mod times;
@@ -33,11 +38,12 @@ fn run() -> Result<(), String> {
     let (what, words) = words.split_first().ok_or("what is to be measured?")?;
     let options = Options::parse(words)?;
     match what.as_str() {
+        "compute" => compute::run(&options),
         "floor" => floor::run(&options),
         "latency" => latency::run(&options),
         "memory" => memory::run(&options),
         "peers" => peers::run(&options),
         "scaling" => scaling::run(&options),
-        other => Err(format!("there are floor, latency, memory, peers and scaling, and not {other}")),
+        other => Err(format!("there are compute, floor, latency, memory, peers and scaling, and not {other}")),
     }
 }

@@ -1,9 +1,9 @@
 //! A peer: a Python process that does what the cluster does, and is asked line by line. `tests/peers/README.md` has the
 //! requests and answers.
 
+use crate::judge::{Expected, Summary};
 use crate::ours::say;
 use ::tests::harness::Group;
-use ::tests::harness::oracle::example1;
 use ::tests::harness::wait::maybe_until;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -20,12 +20,6 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// How long a peer may take to end by itself when it is not asked any more; then it is killed.
 const GOODBYE: Duration = Duration::from_secs(10);
-
-/// Every how many elements of a result are told, as `peer.py` has it too.
-const SAMPLED: usize = 997;
-
-/// How far a result may be from ours: other sine and cosine, and sums in another order.
-const TOLERANCE: f64 = 1e-9;
 
 /// Lines of its standard error that are shown when a peer fails.
 const LOG_LINES_SHOWN: usize = 15;
@@ -53,6 +47,14 @@ impl Peer {
 
     pub fn dask(python: &Path, how: &str) -> Result<Peer, String> {
         Peer::start(python, &["dask_peer.py", how])
+    }
+
+    pub fn numexpr(python: &Path) -> Result<Peer, String> {
+        Peer::start(python, &["numexpr_peer.py"])
+    }
+
+    pub fn numba(python: &Path) -> Result<Peer, String> {
+        Peer::start(python, &["numba_peer.py"])
     }
 
     pub fn ray(python: &Path) -> Result<Peer, String> {
@@ -91,27 +93,62 @@ impl Peer {
         Ok(peer)
     }
 
-    /// Has it find what is fastest here.
+    /// Has it find what is fastest here, for [`Peer::round`] and for [`Peer::operations`].
     pub fn calibrate(&mut self, elements: usize) -> Result<(), String> {
-        let answer = self.ask(json!({"workload": "calibrate", "n": elements}))?;
-        self.settings = answer["settings"].as_str().unwrap_or_default().to_string();
+        self.calibrate_for("calibrate", elements)
+    }
+
+    /// Has it find what is fastest here, for [`Peer::steps`].
+    pub fn calibrate_compute(&mut self, elements: usize) -> Result<(), String> {
+        self.calibrate_for("calibrate_compute", elements)
+    }
+
+    fn calibrate_for(&mut self, workload: &str, elements: usize) -> Result<(), String> {
+        let answer = self.ask(json!({"workload": workload, "n": elements}))?;
+        let settings = answer["settings"].as_str().unwrap_or_default();
+        if !self.settings.is_empty() && !settings.is_empty() && self.settings != settings {
+            self.settings.push_str("; ");
+        }
+        if self.settings != settings {
+            self.settings.push_str(settings);
+        }
         Ok(())
     }
 
     /// Has it store, compute and read the values of a seed: the time of each step that it has.
     pub fn round(&mut self, seed: u64, expected: &Expected) -> Result<BTreeMap<String, Duration>, String> {
-        let answer = self.ask(json!({"workload": "round", "n": expected.length, "seed": seed}))?;
-        expected.check(&answer["result"]).map_err(|wrong| format!("{}: {wrong}", self.what))?;
-        let steps = answer["ms"].as_object().ok_or("an answer without times")?;
-        let time = |ms: &Value| Duration::from_secs_f64(ms.as_f64().unwrap_or_default() / 1e3);
-        Ok(steps.iter().map(|(step, ms)| (step.clone(), time(ms))).collect())
+        let answer = self.ask(json!({"workload": "round", "n": expected.length(), "seed": seed}))?;
+        self.compare(&answer["result"], expected)?;
+        times(&answer)
+    }
+
+    /// Has it do all steps of a workload, `compute` or `expr`, with the arrays of a seed. `check` is given each step with what the
+    /// peer tells of its result.
+    pub fn steps(
+        &mut self,
+        workload: &str,
+        elements: usize,
+        seed: u64,
+        check: impl Fn(&str, &Value) -> Result<(), String>,
+    ) -> Result<BTreeMap<String, Duration>, String> {
+        let answer = self.ask(json!({"workload": workload, "n": elements, "seed": seed}))?;
+        let times = times(&answer)?;
+        for step in times.keys() {
+            check(step, &answer["check"][step]).map_err(|wrong| format!("{}: {step}: {wrong}", self.what))?;
+        }
+        Ok(times)
     }
 
     /// Operations a second on small arrays, for so long; a result is compared. Only Ray does that.
     pub fn operations(&mut self, counted: Duration, expected: &Expected) -> Result<f64, String> {
         let answer = self.ask(json!({"workload": "operations", "seconds": counted.as_secs_f64()}))?;
-        expected.check(&answer["result"]).map_err(|wrong| format!("{}: {wrong}", self.what))?;
+        self.compare(&answer["result"], expected)?;
         answer["per_second"].as_f64().ok_or_else(|| format!("{} tells no rate", self.what))
+    }
+
+    fn compare(&self, told: &Value, expected: &Expected) -> Result<(), String> {
+        let checked = Summary::told(told).and_then(|summary| expected.check(&summary));
+        checked.map_err(|wrong| format!("{}: {wrong}", self.what))
     }
 
     fn ask(&mut self, request: Value) -> Result<Value, String> {
@@ -139,6 +176,13 @@ impl Peer {
     }
 }
 
+/// What each step took.
+fn times(answer: &Value) -> Result<BTreeMap<String, Duration>, String> {
+    let steps = answer["ms"].as_object().ok_or("an answer without times")?;
+    let time = |ms: &Value| ms.as_f64().map(|ms| Duration::from_secs_f64(ms / 1e3)).ok_or("a time that is no number");
+    steps.iter().map(|(step, ms)| Ok((step.clone(), time(ms)?))).collect()
+}
+
 impl Drop for Peer {
     fn drop(&mut self) {
         self.requests = None;
@@ -147,66 +191,5 @@ impl Drop for Peer {
             let _ = self.child.kill(); // it may have ended just now
             let _ = self.child.wait();
         }
-    }
-}
-
-/// What a result must be.
-pub struct Expected {
-    length: usize,
-    sum: f64,
-    samples: Vec<f64>,
-}
-
-impl Expected {
-    /// Of example1 on these values.
-    pub fn of(values: &[f64]) -> Expected {
-        Expected {
-            length: values.len(),
-            sum: values.iter().map(|x| example1(*x)).sum(),
-            samples: values.iter().step_by(SAMPLED).map(|x| example1(*x)).collect(),
-        }
-    }
-
-    fn check(&self, found: &Value) -> Result<(), String> {
-        let length = found["length"].as_u64().unwrap_or_default() as usize;
-        let samples: Vec<f64> = serde_json::from_value(found["samples"].clone()).map_err(say)?;
-        if length != self.length || samples.len() != self.samples.len() {
-            return Err(format!("{length} elements instead of {}", self.length));
-        }
-        let near = |found: f64, expected: f64| (found - expected).abs() <= TOLERANCE * (1.0 + expected.abs());
-        if let Some(wrong) = (0..samples.len()).find(|i| !near(samples[*i], self.samples[*i])) {
-            let (at, found, expected) = (wrong * SAMPLED, samples[wrong], self.samples[wrong]);
-            return Err(format!("element {at} is {found}, expected {expected}"));
-        }
-        let sum = found["sum"].as_f64().unwrap_or(f64::NAN);
-        if !near(sum, self.sum) {
-            return Err(format!("the sum is {sum}, expected {}", self.sum));
-        }
-        Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_wrong_result_of_a_peer_is_told() {
-        let values: Vec<f64> = (0..2000).map(f64::from).collect();
-        let right: Vec<f64> = values.iter().map(|x| example1(*x)).collect();
-        let expected = Expected::of(&values);
-        let tell = |result: &[f64]| {
-            let samples: Vec<f64> = result.iter().copied().step_by(SAMPLED).collect();
-            json!({"length": result.len(), "sum": result.iter().sum::<f64>(), "samples": samples})
-        };
-        assert_eq!(expected.check(&tell(&right)), Ok(()));
-        let changed = |at: usize| {
-            let mut result = right.clone();
-            result[at] += 1e-5;
-            expected.check(&tell(&result)).unwrap_err()
-        };
-        assert!(changed(997).starts_with("element 997 is"));
-        assert!(changed(5).starts_with("the sum is"));
-        assert_eq!(expected.check(&tell(&right[1..])).unwrap_err(), "1999 elements instead of 2000");
     }
 }

@@ -4,20 +4,21 @@
 //! Both sides have two workers of one thread. The peers are as their experts would have them, which the files in `tests/peers`
 //! say; what depends on the machine they try out before. Every result is compared with an independent loop.
 
+use crate::beside::{Beside, Steps};
+use crate::compute::{self, Computed};
 use crate::goals::Goal;
+use crate::judge::Expected;
 use crate::latency::{self, CLIENTS_COMPARED, Latency, counted, median_rate, rate};
 use crate::machine::{Arithmetic, Wire};
 use crate::memory::{self, FACTOR, Growth, Memory};
 use crate::options::{Options, SMALL};
 use crate::ours::{Ours, checked_round, doubles, fresh_read};
-use crate::peer::{Expected, Peer};
+use crate::peer::Peer;
 use crate::table::{Other, Row, lines, markdown, with_section};
-use crate::times::{Times, ms};
+use crate::times::ms;
 use client::DataPath;
-use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
-use std::time::Duration;
 
 /// The steps of a round, as the peers call them.
 const CREATE_1: &str = "create_1";
@@ -29,21 +30,6 @@ const VIEW: &str = "view";
 
 /// Reading into memory that is not there yet.
 const GET_FRESH: &str = "get_fresh";
-
-/// What each step took.
-#[derive(Default)]
-struct Steps(BTreeMap<String, Times>);
-
-impl Steps {
-    fn add_if(&mut self, counts: bool, step: &str, time: Duration) {
-        self.0.entry(step.to_string()).or_default().add_if(counts, time);
-    }
-
-    /// None if there is no such step.
-    fn of(&self, step: &str) -> Option<Times> {
-        self.0.get(step).cloned()
-    }
-}
 
 /// We and the machine.
 struct Here {
@@ -86,39 +72,6 @@ impl Here {
     }
 }
 
-/// A peer, and what it took.
-struct Beside {
-    who: Other,
-    peer: Peer,
-    steps: Steps,
-}
-
-impl Beside {
-    /// All of them, in the order of the columns.
-    fn start(python: &Path, options: &Options) -> Result<Vec<Beside>, String> {
-        let peers = [
-            (Other::DaskTuned, Peer::dask(python, "tuned")?),
-            (Other::Dask, Peer::dask(python, "plain")?),
-            (Other::Ray, Peer::ray(python)?),
-            (Other::NumPy, Peer::numpy(python)?),
-        ];
-        let mut all = Vec::new();
-        for (who, mut peer) in peers {
-            peer.calibrate(options.large())?;
-            println!("{}: {}", peer.what, peer.settings);
-            all.push(Beside { who, peer, steps: Steps::default() });
-        }
-        Ok(all)
-    }
-
-    fn round(&mut self, seed: u64, counts: bool, expected: &Expected) -> Result<(), String> {
-        for (step, time) in self.peer.round(seed, expected)? {
-            self.steps.add_if(counts, &step, time);
-        }
-        Ok(())
-    }
-}
-
 /// Small operations.
 struct Operations {
     latency: Latency,
@@ -156,7 +109,11 @@ impl Operations {
 /// Measures, prints, and writes the README's section if that is wanted.
 pub fn run(options: &Options) -> Result<(), String> {
     let python = options.python.as_ref().ok_or("peers needs python=PATH, a Python that has the packages")?;
-    let mut besides = Beside::start(python, options)?;
+    let mut besides = Beside::start(python)?;
+    for beside in besides.iter_mut().filter(|beside| beside.stores()) {
+        beside.peer.calibrate(options.large())?;
+        println!("{}: {}", beside.peer.what, beside.peer.settings);
+    }
     let mut here = Here::start(options.large());
     println!();
     for (rep, counts) in options.rounds() {
@@ -164,7 +121,7 @@ pub fn run(options: &Options) -> Result<(), String> {
         let values = doubles(seed, options.large());
         let expected = Expected::of(&values);
         here.round(rep, counts, &values)?;
-        for beside in &mut besides {
+        for beside in besides.iter_mut().filter(|beside| beside.stores()) {
             beside.round(seed, counts, &expected)?;
         }
     }
@@ -176,22 +133,27 @@ pub fn run(options: &Options) -> Result<(), String> {
     for (ours, _) in &mut here.clusters {
         ours.check();
     }
+    drop(here);
+    println!();
+    let computed = compute::measure(&mut besides, options)?;
+    print!("{}", lines(computed.rows()));
     // What follows is about us alone, and nobody else shall use the machine.
     let settings: Vec<String> = besides.iter().map(|beside| show_settings(&beside.peer)).collect();
-    drop((here, besides));
+    drop(besides);
     let (memory, growth) = (memory::measure(options)?, memory::growth(options)?);
     let notes = [
         format!("Ray's read without a copy of one's own, a view that cannot be written: {} ms.", ms(view.median())),
         operations.show(),
         show_memory(&memory),
         show_growth(&growth),
+        computed.note(),
     ];
     println!("\n{}\n", notes.join("\n"));
-    for goal in goals(&rows, &operations, &memory, &growth) {
+    for goal in goals(&rows, &operations, &memory, &growth).into_iter().chain(computed.goals()) {
         println!("{}", goal.show());
     }
     match &options.readme {
-        Some(readme) => write_readme(readme, &section(options, &rows, &notes, &settings)),
+        Some(readme) => write_readme(readme, &section(options, &rows, &computed, &notes, &settings)),
         None => Ok(()),
     }
 }
@@ -209,12 +171,12 @@ struct Rows {
 
 impl Rows {
     fn new(here: &Here, besides: &[Beside]) -> Result<Rows, String> {
-        let row = |what, steps: &Steps, step: &str| {
+        let row = |what: &str, steps: &Steps, step: &str| {
             let ours = steps.of(step).ok_or("a step was not measured")?;
             let all = besides.iter().map(|beside| (beside.who, &beside.steps));
             let all = [(Other::Machine, &here.machine)].into_iter().chain(all);
             let others = all.filter_map(|(who, steps)| Some((who, steps.of(step)?))).collect();
-            Ok::<Row, String>(Row { what, ours, others })
+            Ok::<Row, String>(Row { what: what.to_string(), ours, others })
         };
         let [(_, one), (_, two), (_, same_host)] = &here.clusters;
         Ok(Rows {
@@ -231,7 +193,7 @@ impl Rows {
         })
     }
 
-    fn all(&self) -> impl Iterator<Item = &Row> {
+    fn all(&self) -> impl Iterator<Item = &Row> + Clone {
         let rows = [&self.create_1, &self.create_2, &self.get, &self.apply_1, &self.apply_2];
         rows.into_iter().chain(&self.same_host)
     }
@@ -242,18 +204,18 @@ fn goals(rows: &Rows, operations: &Operations, memory: &Memory, growth: &Growth)
     let (dask, machine) = (Other::DaskTuned, Other::Machine);
     let mut goals = Vec::new();
     for row in [&rows.create_2, &rows.get] {
-        let goal = Goal::new(row.what).must(row.ratio(dask), "of tuned Dask", 1.0);
+        let goal = Goal::new(&row.what).must(row.ratio(dask), "of tuned Dask", 1.0);
         goals.push(goal.aim(row.ratio(machine), "of raw TCP", 1.2));
     }
     for row in &rows.same_host {
         let ratio = row.ratio(Other::Ray);
-        goals.push(Goal::new(row.what).must(ratio, "of Ray", 1.5).aim(ratio, "of Ray", 1.0));
+        goals.push(Goal::new(&row.what).must(ratio, "of Ray", 1.5).aim(ratio, "of Ray", 1.0));
     }
     let threads = "of two plain threads";
     let (one, two) = (&rows.apply_1, &rows.apply_2);
-    let goal = Goal::new(one.what).must(one.ratio(dask), "of tuned Dask", 0.2);
+    let goal = Goal::new(&one.what).must(one.ratio(dask), "of tuned Dask", 0.2);
     goals.push(goal.must(one.ratio(machine), threads, 2.0).aim(one.ratio(machine), threads, 1.3));
-    let goal = Goal::new(two.what).must(two.ratio(dask), "of tuned Dask with one copy", 1.0 / 3.0);
+    let goal = Goal::new(&two.what).must(two.ratio(dask), "of tuned Dask with one copy", 1.0 / 3.0);
     goals.push(goal.aim(two.ratio(machine), threads, 2.2));
     let Latency { operations: small, trips } = &operations.latency;
     let [p50, p99] = [small.median(), small.p99()].map(|time| time.as_secs_f64() * 1e3);
@@ -290,7 +252,7 @@ fn show_settings(peer: &Peer) -> String {
 }
 
 /// What the README says.
-fn section(options: &Options, rows: &Rows, notes: &[String], settings: &[String]) -> String {
+fn section(options: &Options, rows: &Rows, computed: &Computed, notes: &[String], settings: &[String]) -> String {
     let mut text = format!(
         "One run of `scripts/bench peers`, {} million float64, two workers with one thread each on both sides; medians of {} rounds in\n\
          which each takes its turn, with other values in each. In brackets how many times as long as darray it takes.\n\
@@ -299,7 +261,9 @@ fn section(options: &Options, rows: &Rows, notes: &[String], settings: &[String]
         options.reps,
         options.about
     );
-    text.push_str(&markdown(rows.all()));
+    text.push_str(&markdown(rows.all(), &Other::STORING));
+    text.push_str("\nExpressions, reductions and new arrays, one copy, over TCP, in the same way:\n\n");
+    text.push_str(&markdown(computed.rows(), &Other::COMPUTING));
     text.push('\n');
     for line in notes {
         let _ = writeln!(text, "- {line}");

@@ -11,6 +11,8 @@ const END: &str = "<!-- end -->\n";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Other {
     Machine,
+    NumExpr,
+    Numba,
     DaskTuned,
     Dask,
     Ray,
@@ -18,11 +20,18 @@ pub enum Other {
 }
 
 impl Other {
-    pub const ALL: [Other; 5] = [Other::Machine, Other::DaskTuned, Other::Dask, Other::Ray, Other::NumPy];
+    /// The columns where arrays are stored and read.
+    pub const STORING: [Other; 5] = [Other::Machine, Other::DaskTuned, Other::Dask, Other::Ray, Other::NumPy];
+
+    /// The columns where they are computed on.
+    pub const COMPUTING: [Other; 7] =
+        [Other::Machine, Other::NumExpr, Other::Numba, Other::DaskTuned, Other::Dask, Other::Ray, Other::NumPy];
 
     pub fn name(self) -> &'static str {
         match self {
             Other::Machine => "the machine",
+            Other::NumExpr => "numexpr",
+            Other::Numba => "numba",
             Other::DaskTuned => "Dask, tuned",
             Other::Dask => "Dask",
             Other::Ray => "Ray",
@@ -33,7 +42,7 @@ impl Other {
 
 /// One workload: our times, and theirs.
 pub struct Row {
-    pub what: &'static str,
+    pub what: String,
     pub ours: Times,
     pub others: Vec<(Other, Times)>,
 }
@@ -47,35 +56,30 @@ impl Row {
 }
 
 /// For the terminal: a line for each.
-pub fn lines<'a>(rows: impl Iterator<Item = &'a Row>) -> String {
-    let mut text = format!("{:>24}  {:<12} {:>22}  {:>22}\n", "", "", "ms", "as long as darray");
+pub fn lines<'a>(rows: impl Iterator<Item = &'a Row> + Clone) -> String {
+    let width = rows.clone().map(|row| row.what.len()).max().unwrap_or_default();
+    let mut text = format!("{:>width$}  {:<12} {:>22}  {:>22}\n", "", "", "ms", "as long as darray");
     for row in rows {
-        let _ = writeln!(text, "{:>24}  {:<12} {:>22}", row.what, "darray", row.ours.show());
+        let _ = writeln!(text, "{:>width$}  {:<12} {:>22}", row.what, "darray", row.ours.show());
         for (who, times) in &row.others {
-            let _ = writeln!(
-                text,
-                "{:>24}  {:<12} {:>22}  {:>21.2}x",
-                "",
-                who.name(),
-                times.show(),
-                times.ratio(&row.ours)
-            );
+            let ratio = times.ratio(&row.ours);
+            let _ = writeln!(text, "{:>width$}  {:<12} {:>22}  {ratio:>21.2}x", "", who.name(), times.show());
         }
     }
     text
 }
 
 /// For the README: a table with a column for each, and its ratio to ours.
-pub fn markdown<'a>(rows: impl Iterator<Item = &'a Row>) -> String {
-    let names: Vec<&str> = Other::ALL.iter().map(|other| other.name()).collect();
+pub fn markdown<'a>(rows: impl Iterator<Item = &'a Row>, columns: &[Other]) -> String {
+    let names: Vec<&str> = columns.iter().map(|other| other.name()).collect();
     let mut text = format!("| | darray | {} |\n|---|{}\n", names.join(" | "), "---|".repeat(1 + names.len()));
     for row in rows {
         let _ = write!(text, "| {} | {} ms |", row.what, ms(row.ours.median()));
-        for other in Other::ALL {
+        for other in columns {
             let cell = row
                 .others
                 .iter()
-                .find(|(who, _)| *who == other)
+                .find(|(who, _)| who == other)
                 .map(|(_, times)| format!(" {} ms ({:.2}) |", ms(times.median()), times.ratio(&row.ours)));
             text.push_str(&cell.unwrap_or_else(|| " |".to_string()));
         }
@@ -114,10 +118,10 @@ mod tests {
             times
         };
         let others = vec![(Other::Machine, time(5)), (Other::Ray, time(40))];
-        let row = Row { what: "get", ours: time(20), others };
+        let row = Row { what: "get".to_string(), ours: time(20), others };
         assert_eq!((row.ratio(Other::Machine), row.ratio(Other::Ray)), (4.0, 0.5));
         assert!(row.ratio(Other::NumPy).is_nan());
-        let table = markdown([&row].into_iter());
+        let table = markdown([&row].into_iter(), &Other::STORING);
         assert_eq!(table.lines().last(), Some("| get | 20.0 ms | 5.00 ms (0.25) | | | 40.0 ms (2.00) | |"));
     }
 }

@@ -5,6 +5,11 @@ use std::f64::consts::FRAC_PI_2;
 use array::kernels::elementary::{Binary, Unary};
 use array::random;
 
+/// Some results next to the middle between two doubles, for sine, cosine, exponential function and logarithm: Lefèvre and
+/// Muller, "Worst cases for correct rounding of the elementary functions in double precision", 2001.
+const HARD_TO_ROUND: [u64; 4] =
+    [0x3EBE_0000_0000_01C2, 0x3E88_0000_0000_0009, 0x3E09_E9CB_BFD6_080B, 0x6A56_2A88_6136_29B6];
+
 /// Which points.
 #[derive(Clone, Copy, Debug)]
 pub struct Points {
@@ -24,6 +29,7 @@ impl Points {
         for (i, bound) in [2.0, 5.0, 20.0, 100.0, 740.0, 1e6, 1e14].into_iter().enumerate() {
             points.extend(self.uniform(2 + i as u64, -bound, bound));
         }
+        points.extend(HARD_TO_ROUND.map(f64::from_bits));
         match function {
             Unary::Sin | Unary::Cos | Unary::Tan => points.extend(self.around_multiples_of_half_pi()),
             Unary::Log | Unary::Log2 | Unary::Log10 => points.extend(self.next_to_1()),

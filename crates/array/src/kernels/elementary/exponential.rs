@@ -1,17 +1,15 @@
 //! The exponential function and what follows from it at once.
 
+use std::f64::consts::LOG2_E;
+
 use super::double_double::{ROUND, fast_sum, polynomial, product, sum};
+use super::logarithm::{LN2_HIGH, LN2_LOW};
 use super::map::Function;
 
 /// Above, the exponential function is infinite.
 const MAX: f64 = 710.0;
 /// Below, it is 0.
 const MIN: f64 = -746.0;
-
-const INVERSE_LN2: f64 = f64::from_bits(0x3FF7_1547_652B_82FE);
-/// ln 2 in two parts as in fdlibm: the product of the first, of 33 bits, with a multiple is exact.
-const LN2_HIGH: f64 = f64::from_bits(0x3FE6_2E42_FEE0_0000);
-const LN2_LOW: f64 = f64::from_bits(0x3DEA_39EF_3579_3C76);
 
 /// The coefficients of q in `e^r = 1 + r + r^2 / 2 + r^3 q(r)`. The polynomial is the one of its degree with the least
 /// error, 2^-64, found by Remez' algorithm.
@@ -66,7 +64,7 @@ pub fn exp(x: f64, low: f64) -> f64 {
 /// Returns `(n + ROUND, r, tail)`. `x - n LN2_HIGH` is exact, as both are multiples of the last place of x.
 #[inline(always)]
 pub fn reduce(x: f64, low: f64) -> (f64, f64, f64) {
-    let rounded = x.mul_add(INVERSE_LN2, ROUND);
+    let rounded = x.mul_add(LOG2_E, ROUND);
     let n = rounded - ROUND;
     let high = (-n).mul_add(LN2_HIGH, x);
     let (r, tail) = fast_sum(high, (-n).mul_add(LN2_LOW, low));

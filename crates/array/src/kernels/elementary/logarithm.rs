@@ -3,12 +3,15 @@
 //! [`ln`] is FreeBSD's, which the `libm` crate has too; see [`super::trigonometric`] for its licence. The others are made of
 //! [`parts`], powers of [`longer_parts`].
 
+use std::f64::consts::{LOG2_E, LOG10_2, LOG10_E};
+
 use super::double_double::{divide_parts, fast_sum, multiply, polynomial, product, sum};
 use super::map::Function;
 
 /// ln 2 in two parts as in fdlibm: the product of the first, of 33 bits, with an exponent is exact.
-const LN2_HIGH: f64 = f64::from_bits(0x3FE6_2E42_FEE0_0000);
-const LN2_LOW: f64 = f64::from_bits(0x3DEA_39EF_3579_3C76);
+pub const LN2_HIGH: f64 = f64::from_bits(0x3FE6_2E42_FEE0_0000);
+/// What LN2_HIGH lacks.
+pub const LN2_LOW: f64 = f64::from_bits(0x3DEA_39EF_3579_3C76);
 
 /// The coefficients of `R(z) = z (LG[0] + LG[1] z + ...)` in `ln (1 + f) = f - f^2 / 2 + s (f^2 / 2 + R(s^2))`, where s is
 /// `f / (2 + f)`; within 2^-58.
@@ -146,7 +149,7 @@ pub struct Log2;
 impl Function for Log2 {
     #[inline(always)]
     fn usual(x: f64) -> f64 {
-        const INVERSE_LN2: (f64, f64) = (f64::from_bits(0x3FF7_1547_652B_82FE), f64::from_bits(0x3C77_77D0_FFDA_0D24));
+        const INVERSE_LN2: (f64, f64) = (LOG2_E, f64::from_bits(0x3C77_77D0_FFDA_0D24));
         let (k, ln) = parts(x);
         let (high, low) = multiply(ln, INVERSE_LN2);
         let (sum, error) = fast_sum(k, high);
@@ -169,13 +172,13 @@ pub struct Log10;
 impl Function for Log10 {
     #[inline(always)]
     fn usual(x: f64) -> f64 {
-        const INVERSE_LN10: (f64, f64) = (f64::from_bits(0x3FDB_CB7B_1526_E50E), f64::from_bits(0x3C69_5355_BAAA_FAD3));
-        const LOG10_2: (f64, f64) = (f64::from_bits(0x3FD3_4413_509F_79FF), f64::from_bits(0xBC49_DC1D_A994_FD21));
+        const INVERSE_LN10: (f64, f64) = (LOG10_E, f64::from_bits(0x3C69_5355_BAAA_FAD3));
+        const LOG_2: (f64, f64) = (LOG10_2, f64::from_bits(0xBC49_DC1D_A994_FD21));
         let (k, ln) = parts(x);
         let (high, low) = multiply(ln, INVERSE_LN10);
-        let (shift, shift_low) = product(k, LOG10_2.0);
+        let (shift, shift_low) = product(k, LOG_2.0);
         let (sum, error) = fast_sum(shift, high);
-        sum + (error + (k.mul_add(LOG10_2.1, shift_low) + low))
+        sum + (error + (k.mul_add(LOG_2.1, shift_low) + low))
     }
 
     #[inline(always)]

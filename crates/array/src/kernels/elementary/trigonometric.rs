@@ -15,7 +15,7 @@ use super::double_double::{ROUND, divide, fast_sum, polynomial};
 use super::map::{BLOCK, Function, replace};
 use crate::kernels::Loop;
 
-/// Up to here, in absolute value, [`sin_plus_cos`] holds. Its multiple of pi/2 then has less than 47 bits.
+/// Up to here, in absolute value, [`reduce`] holds, and what uses it. Its multiple of pi/2 then has less than 47 bits.
 pub const SIN_COS_MAX: f64 = 1e14;
 
 /// `sin x + cos x`, or its negative: the same square. For `|x| <= SIN_COS_MAX`.

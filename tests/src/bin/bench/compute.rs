@@ -15,6 +15,10 @@ use client::cluster::GenerateOptions;
 use client::{Cluster, DataPath};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
+use tests::harness::oracle::check_example1;
+
+/// What the first array is called: its dtype, as the formulas say which array they are for.
+const X: &str = "float64";
 
 /// example1 as an expression.
 const EXAMPLE1: &str = "(sin(x) + cos(x))**2/(sqrt(abs(x)) + 1)";
@@ -88,49 +92,58 @@ impl Here {
 
     /// Our turn. Leaves nothing.
     fn ours(&mut self, seed: u64, counts: bool, inputs: &Inputs, judge: &Judge) -> Result<(), String> {
-        let client = &self.ours.client;
-        let names = [DType::Float64, DType::Int32, DType::Int64, DType::Float32].map(DType::name);
-        client.create(names[0], &inputs.double).map_err(say)?;
-        client.create(names[1], &inputs.int32).map_err(say)?;
-        client.create(names[2], &inputs.int64).map_err(say)?;
-        client.create(names[3], &inputs.single).map_err(say)?;
-        client.create("b", &inputs.b).map_err(say)?;
-        let mut add = |step: &str, time| self.steps.add_if(counts, step, time);
-
-        for (step, generator) in [("generate", "uniform(0, 1, "), ("arange", "arange(")] {
-            let generator = format!("{generator}{})", inputs.double.len());
-            let options =
-                GenerateOptions { seed: Some(seed), dtype: Some(DType::Float64), ..GenerateOptions::default() };
-            let (made, time) = timed(|| client.generate("made", &generator, &options));
-            made.map_err(say)?;
-            add(step, time);
-            client.read_into("made", 0..inputs.double.len() as u64, &mut self.memory).map_err(say)?;
-            client.delete("made").map_err(say)?;
-            let checked = match step {
-                "generate" => judge.uniform_values(&self.memory),
-                _ => judge.array(step, &Summary::of(self.memory.iter().copied())),
-            };
-            checked.map_err(|wrong| format!("{generator}: {wrong}"))?;
+        let names = store(&self.ours.client, inputs)?;
+        for step in ["generate", "arange"] {
+            self.make(step, seed, counts, judge)?;
         }
         for (step, reductions) in REDUCTIONS {
-            let (reduced, time) = timed(|| client.reduce(names[0], reductions));
-            add(step, time);
+            let (reduced, time) = timed(|| self.ours.client.reduce(X, reductions));
+            self.steps.add_if(counts, step, time);
             let values = reduced.map_err(say)?.values;
             let found: Result<Vec<f64>, _> = values.iter().map(|reduced| reduced.value.parse()).collect();
             judge.numbers(step, &found.map_err(say)?).map_err(|wrong| format!("{reductions}: {wrong}"))?;
         }
-        add("apply1", apply(client, names[0], EXAMPLE1)?);
-        client.read_into(names[0], 0..inputs.double.len() as u64, &mut self.memory).map_err(say)?;
-        ::tests::harness::oracle::check_example1(&inputs.double, &self.memory)?;
+        let client = &self.ours.client;
+        self.steps.add_if(counts, "apply1", apply(client, X, EXAMPLE1)?);
+        client.read_into(X, 0..self.memory.len() as u64, &mut self.memory).map_err(say)?;
+        check_example1(&inputs.double, &self.memory).map_err(|wrong| format!("{EXAMPLE1}: {wrong}"))?;
         for formula in &FORMULAS {
-            add(formula.name, apply(client, formula.x.name(), formula.text)?);
+            self.steps.add_if(counts, formula.name, apply(client, formula.x.name(), formula.text)?);
             check_result(client, formula, inputs).map_err(|wrong| format!("{}: {wrong}", formula.text))?;
         }
-        for name in names.into_iter().chain(["b"]) {
-            client.delete(name).map_err(say)?;
-        }
-        Ok(())
+        names.iter().try_for_each(|name| client.delete(name).map_err(say))
     }
+
+    /// Has the workers make an array, which is read, compared and deleted.
+    fn make(&mut self, step: &str, seed: u64, counts: bool, judge: &Judge) -> Result<(), String> {
+        let (client, elements) = (&self.ours.client, self.memory.len());
+        let generator = match step {
+            "generate" => format!("uniform(0, 1, {elements})"),
+            _ => format!("arange({elements})"),
+        };
+        let options = GenerateOptions { seed: Some(seed), dtype: Some(DType::Float64), ..GenerateOptions::default() };
+        let (made, time) = timed(|| client.generate("made", &generator, &options));
+        made.map_err(say)?;
+        self.steps.add_if(counts, step, time);
+        client.read_into("made", 0..elements as u64, &mut self.memory).map_err(say)?;
+        client.delete("made").map_err(say)?;
+        let checked = match step {
+            "generate" => judge.uniform_values(&self.memory),
+            _ => judge.array(step, &Summary::of(self.memory.iter().copied())),
+        };
+        checked.map_err(|wrong| format!("{generator}: {wrong}"))
+    }
+}
+
+/// Stores the arrays of a round, each called as its dtype, but for b. Gives the names.
+fn store(client: &Cluster, inputs: &Inputs) -> Result<[&'static str; 5], String> {
+    let names = [X, DType::Int32.name(), DType::Int64.name(), DType::Float32.name(), "b"];
+    client.create(names[0], &inputs.double).map_err(say)?;
+    client.create(names[1], &inputs.int32).map_err(say)?;
+    client.create(names[2], &inputs.int64).map_err(say)?;
+    client.create(names[3], &inputs.single).map_err(say)?;
+    client.create(names[4], &inputs.b).map_err(say)?;
+    Ok(names)
 }
 
 /// What an expression takes until its result is stored.

@@ -106,11 +106,10 @@ impl Peer {
     fn calibrate_for(&mut self, workload: &str, elements: usize) -> Result<(), String> {
         let answer = self.ask(json!({"workload": workload, "n": elements}))?;
         let settings = answer["settings"].as_str().unwrap_or_default();
-        if !self.settings.is_empty() && !settings.is_empty() && self.settings != settings {
-            self.settings.push_str("; ");
-        }
-        if self.settings != settings {
-            self.settings.push_str(settings);
+        match self.settings.as_str() {
+            "" => self.settings = settings.to_string(),
+            known if known == settings => {}
+            known => self.settings = format!("{known}; {settings}"),
         }
         Ok(())
     }

@@ -6,6 +6,7 @@ use array::Scalar;
 use client::{Cancel, Cluster, Error, GenerateOptions};
 use fake::{FakeMaster, Fault};
 use protocol::{Body, ErrorCode, Message};
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -55,7 +56,7 @@ fn arrays_are_generated_reduced_and_explained() {
     let explanation = cluster.explain("a", "sin(x)").unwrap();
     assert_eq!((explanation.steps.len(), explanation.refusal), (2, None));
     let Err(Error::Refused(refusal)) = cluster.apply("a", "sin(q)") else { panic!() };
-    assert_eq!((refusal.code, refusal.column), (ErrorCode::BadExpression, Some(5)));
+    assert_eq!((refusal.code, refusal.column.map(NonZeroU32::get)), (ErrorCode::BadExpression, Some(5)));
     assert_eq!(master.asked("GENERATE_ARRAY").len(), 3);
 }
 

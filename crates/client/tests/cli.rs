@@ -42,6 +42,12 @@ impl World {
         ran(command.current_dir(self.directory.path()).output().unwrap())
     }
 
+    /// Arguments that have spaces in them.
+    fn words(&self, words: &[&str]) -> Ran {
+        let mut command = client(&self.master.address.to_string(), "");
+        ran(command.args(words).output().unwrap())
+    }
+
     fn run_with_input(&self, line: &str, input: &[u8]) -> Ran {
         let mut command = client(&self.master.address.to_string(), line);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -95,6 +101,114 @@ fn programs_get_one_object() {
     assert_eq!((refused.code, refused.out.as_str()), (1, ""));
     let error: Value = serde_json::from_str(&refused.err).unwrap();
     assert_eq!((&error["error"]["code"], &error["error"]["retryable"]), (&"UnknownArray".into(), &false.into()));
+}
+
+#[test]
+fn arrays_are_made_and_reduced() {
+    let world = World::new();
+    let made = world.words(&["generate", "a", "normal(0, 1, (2, 3))", "--seed", "7"]);
+    assert_eq!((made.code, made.err.as_str()), (0, ""));
+    assert!(made.out.starts_with("a@v1: 2 x 3 elements of float64, 48 B, 1 of 1 copies, in "), "{}", made.out);
+    assert!(made.out.ends_with(", seed 7\n"), "{}", made.out);
+    assert!(!world.run("generate zeros zeros(3)").out.contains("seed"), "it has no random numbers");
+    let made: Value = serde_json::from_str(&world.run("generate b random(3) --json").out).unwrap();
+    assert_eq!((&made["handle"], &made["shape"], &made["dtype"]), (&"b@v3".into(), &[3].into(), &"float64".into()));
+    assert!(made["seed"].as_u64().is_some_and(|seed| seed < 1 << 53), "{made}");
+    let reduced = world.words(&["reduce", "a", "sum(sin(x)), max(x),min(x), argmax( x )"]);
+    let lines = "sum(sin(x))  1.25\nmax(x)       NaN\nmin(x)       -inf\nargmax( x )  9007199254740993\n";
+    assert_eq!((reduced.code, reduced.out.as_str(), reduced.err.as_str()), (0, lines, ""));
+    let reduced = world.words(&["reduce", "a", "max(x), min(x), argmax(x), any(x)", "--json"]).out;
+    for number in ["\"value\":NaN}", "\"value\":-Infinity}", "\"value\":9007199254740993}", "\"value\":true}"] {
+        assert!(reduced.contains(number), "{number}: {reduced}");
+    }
+    assert_eq!(reduced.lines().count(), 1);
+}
+
+#[test]
+fn what_it_took_is_told_when_asked_for() {
+    let world = World::new();
+    world.run("generate a zeros(3)");
+    assert_eq!(world.run("apply a sqrt(x)").out.lines().count(), 1);
+    for line in ["apply a sqrt(x) -v", "reduce a sum(x) --verbose", "generate b zeros(3) -v"] {
+        let ran = world.run(line);
+        let lines: Vec<&str> = ran.out.lines().skip(1).collect();
+        assert_eq!(lines[0].split_whitespace().next(), Some("worker"), "{line}: {}", ran.out);
+        assert_eq!(
+            lines[1].split_whitespace().collect::<Vec<_>>()[..4],
+            ["w0", "1", "0.5", "ms"],
+            "{line}: {}",
+            ran.out
+        );
+        assert_eq!(lines[2], "0 B from worker to worker, 0 retried, 0 promoted", "{line}");
+    }
+    assert!(world.run("reduce a sum(x) -v").out.starts_with("sum(x)  float64  1.25\n"));
+    let json: Value = serde_json::from_str(&world.run("apply a sqrt(x) --json").out).unwrap();
+    assert_eq!(json["receipt"]["workers"][0]["busy_us"], 500);
+}
+
+#[test]
+fn what_would_be_done_is_explained_and_refused_if_it_would_be() {
+    let world = World::new();
+    world.run("generate a zeros(1000)");
+    let explained = world.run("explain a sin(x)");
+    assert_eq!((explained.code, explained.err.as_str()), (0, ""));
+    for text in
+        ["  float64 sin\n", "reads  a@v1\n", "gives  float64, 1000 elements in 1 segments, 1 copies", "24 B read"]
+    {
+        assert!(explained.out.contains(text), "{text}: {}", explained.out);
+    }
+    world.run("generate b zeros(1001)");
+    let refused = world.run("explain b sin(x)");
+    assert_eq!(refused.code, 1);
+    assert!(refused.out.contains("reads  b@v2\n"), "{}", refused.out);
+    assert_eq!(refused.err, "error: too many for the test (InsufficientMemory)\n");
+    let json: Value = serde_json::from_str(&world.run("explain b sin(x) --json").out).unwrap();
+    assert_eq!((&json["refusal"]["code"], &json["elements"]), (&"InsufficientMemory".into(), &1001.into()));
+    assert_eq!(world.master.runs(), 2, "nothing was computed");
+}
+
+#[test]
+fn a_mistake_in_an_expression_is_pointed_at() {
+    let world = World::new();
+    world.run("generate a zeros(3)");
+    for (words, line, caret) in [
+        (["apply", "a", "sin(x) + q"], "  sin(x) + q", "           ^"),
+        (["reduce", "a", "sum(x), max(x"], "  sum(x), max(x", "               ^"),
+        (["explain", "a", "-x +"], "  -x +", "      ^"),
+        (["generate", "b", "zeros(1) 1"], "  zeros(1) 1", "           ^"),
+    ] {
+        let refused = world.words(&words);
+        let lines: Vec<&str> = refused.err.lines().collect();
+        assert_eq!((refused.code, refused.out.as_str()), (1, ""), "{words:?}: {}", refused.err);
+        assert!(lines[0].starts_with("error: column ") && lines[0].ends_with("(BadExpression)"), "{}", refused.err);
+        assert_eq!(lines[1..], [line, caret], "{words:?}");
+    }
+    let error: Value = serde_json::from_str(&world.run("apply a sin(q) --json").err).unwrap();
+    assert_eq!((&error["error"]["code"], &error["error"]["column"]), (&"BadExpression".into(), &5.into()));
+    assert!(!error["error"]["message"].as_str().unwrap().contains('\n'), "{error}");
+}
+
+#[test]
+fn new_workloads_are_measured_and_leave_nothing_behind() {
+    let world = World::new();
+    let ran = world.words(&[
+        "bench",
+        "--workload",
+        "generate,arange,sum,reduce5_fused,apply1_sum,dot,expr",
+        "--n",
+        "100",
+        "--reps",
+        "2",
+        "--expr",
+        "-x",
+    ]);
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""));
+    let reports: Vec<Value> = ran.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let workloads: Vec<&str> = reports.iter().map(|report| report["workload"].as_str().unwrap()).collect();
+    assert_eq!(workloads, ["generate", "arange", "sum", "reduce5_fused", "apply1_sum", "dot", "expr"]);
+    assert_eq!((&reports[1]["dtype"], &reports[2]["dtype"]), (&"int64".into(), &"float64".into()));
+    assert_eq!(world.master.asked("REDUCE_ARRAY").len(), 8);
+    assert_eq!(world.master.asked("GENERATE_ARRAY").len(), world.master.asked("DELETE_ARRAY").len());
 }
 
 #[test]
@@ -168,6 +282,17 @@ fn help_teaches() {
     assert_eq!(help.code, 0);
     for text in ["Examples:", "Exit codes:", "create-double", "DARRAY_MASTER"] {
         assert!(help.out.contains(text), "{text}");
+    }
+    for (command, text) in [
+        ("apply", "where(x > 0, log(x), 0)"),
+        ("reduce", "argmin argmax mean var std"),
+        ("generate", "linspace(start, stop, num)"),
+        ("explain", "The exit code is 0"),
+        ("bench", "reduce5_fused"),
+    ] {
+        let help = ran(client("", &format!("{command} --help")).output().unwrap());
+        assert!(help.out.contains(text), "{command}: {}", help.out);
+        assert!(help.out.lines().all(|line| line.chars().count() <= 100), "{command}: {}", help.out);
     }
     assert!(ran(client("", "completions bash").output().unwrap()).out.contains("_client"));
 }

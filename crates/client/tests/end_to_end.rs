@@ -2,9 +2,11 @@
 
 mod fake;
 
-use client::{Cancel, Cluster, Error};
+use array::Scalar;
+use client::{Cancel, Cluster, Error, GenerateOptions};
 use fake::{FakeMaster, Fault};
-use protocol::ErrorCode;
+use protocol::{Body, ErrorCode, Message};
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -36,6 +38,59 @@ fn create_apply_and_get() {
     assert_eq!(cluster.get::<f64>("a@v1").unwrap(), values);
     cluster.delete("a").unwrap();
     assert_eq!(cluster.get::<f64>("a").unwrap_err().code(), Some(ErrorCode::UnknownArray));
+}
+
+#[test]
+fn arrays_are_generated_reduced_and_explained() {
+    let (master, cluster) = start();
+    let made = cluster.generate("a", "zeros((100, 100))", &GenerateOptions::default()).unwrap();
+    assert_eq!(cluster.describe(&made.handle, true).unwrap().shape, [100, 100]);
+    let again = cluster.generate("a", "zeros(3)", &GenerateOptions::default()).unwrap_err();
+    assert_eq!(again.code(), Some(ErrorCode::AlreadyExists));
+    let options = GenerateOptions { replace: true, ..GenerateOptions::default() };
+    cluster.generate("a", "zeros(3)", &options).unwrap();
+    let done = cluster.reduce("a", "sum(x), argmax(x * 2), any(x)").unwrap();
+    let values: Vec<Scalar> = done.values.iter().map(|value| client::scalar(value).unwrap()).collect();
+    assert_eq!(values, [Scalar::Float64(1.25), Scalar::Int64(9_007_199_254_740_993), Scalar::Bool(true)]);
+    assert_eq!(done.values[1].reduction, "argmax(x * 2)");
+    let explanation = cluster.explain("a", "sin(x)").unwrap();
+    assert_eq!((explanation.steps.len(), explanation.refusal), (2, None));
+    let Err(Error::Refused(refusal)) = cluster.apply("a", "sin(q)") else { panic!() };
+    assert_eq!((refusal.code, refusal.column.map(NonZeroU32::get)), (ErrorCode::BadExpression, Some(5)));
+    assert_eq!(master.asked("GENERATE_ARRAY").len(), 3);
+}
+
+#[test]
+fn seeds_that_nobody_names_differ_and_are_whole_to_every_reader() {
+    let (master, cluster) = start();
+    for name in ["a", "b"] {
+        cluster.generate(name, "random(3)", &GenerateOptions::default()).unwrap();
+    }
+    let options = GenerateOptions { seed: Some(7), ..GenerateOptions::default() };
+    cluster.generate("c", "random(3)", &options).unwrap();
+    let asked = master.asked.lock().unwrap();
+    let seed = |message: &Message| match &message.body {
+        Body::GenerateArray(generate) => Some(generate.seed),
+        _ => None,
+    };
+    let seeds: Vec<u64> = asked.iter().filter_map(seed).collect();
+    assert_eq!((seeds.len(), seeds[2]), (3, 7));
+    assert!(seeds[0] != seeds[1] && seeds.iter().all(|seed| *seed < 1 << 53), "{seeds:?}");
+}
+
+#[test]
+fn an_array_is_generated_once_and_reductions_are_asked_for_again() {
+    let (master, cluster) = start();
+    for fault in [Fault::CutBefore, Fault::CutAfter] {
+        master.faults.add("GENERATE_ARRAY", fault);
+        let runs = master.runs();
+        let options = GenerateOptions { replace: true, ..GenerateOptions::default() };
+        cluster.generate("a", "zeros(3)", &options).unwrap();
+        assert_eq!(master.runs() - runs, 1, "{fault:?}");
+        master.faults.add("REDUCE_ARRAY", fault);
+        assert_eq!(cluster.reduce("a", "sum(x)").unwrap().values[0].value, "1.25", "{fault:?}");
+    }
+    assert_eq!(master.faults.left(), 0);
 }
 
 #[test]

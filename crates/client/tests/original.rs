@@ -176,11 +176,11 @@ fn run(master: SocketAddr, line: &str, input: &str) -> Ran {
 #[test]
 fn an_original_master_is_found_by_itself_and_named_once() {
     let fake = FakeOriginal::start(Flavour::Java);
-    let ran = run(fake.address, "", "create a --dtype int\ncreate-int a 3 --seed 1\napply a double\nget a\nlist\n");
+    let ran = run(fake.address, "", "create a --dtype int\ncreate-int a 3 --seed 1\napply a example2\nget a\nlist\n");
     assert_eq!(ran.code, 2, "{}", ran.err);
     let lines: Vec<&str> = ran.out.lines().collect();
     assert!(lines[0].starts_with("a: 3 elements of int32, 12 B, in "), "{}", ran.out);
-    assert_eq!(lines[1], "a: double on 'a' is processing; `get a` waits for its result");
+    assert_eq!(lines[1], "a: example2 on 'a' is processing; `get a` waits for its result");
     assert_eq!(lines[2], "a, a result: 3 elements of int32");
     assert!(lines[3].starts_with('[') && !lines[3].contains('.'), "{}", ran.out);
     assert_eq!(ran.err.matches(&format!("the master at {} speaks level 1 only", fake.address)).count(), 1);
@@ -245,7 +245,7 @@ fn programs_and_files_get_results_too() {
         (&json!("a"), &json!("created"), &json!([3]), &json!("float64"))
     );
     assert!(created["handle"].is_null() && created["elapsed_ms"].is_u64(), "{created}");
-    assert_eq!(one("apply a double --no-wait", ""), json!({"array_id": "a", "status": "processing"}));
+    assert_eq!(one("apply a example1 --no-wait", ""), json!({"array_id": "a", "status": "processing"}));
     let expected = |dtype: &str, data: Value| json!({"name": "a", "handle": null, "source": "result", "dtype": dtype, "shape": [3], "data": data});
     assert_eq!(one("get a", ""), expected("float64", json!([2.0, 4.0, 4000.0])));
     assert_eq!(one("get a --dtype int", ""), expected("int32", json!([2, 4, 4000])));
@@ -254,7 +254,7 @@ fn programs_and_files_get_results_too() {
         one(&format!("get a --dtype {dtype} --out {}", path.display()), "");
         let copied = one(&format!("create b {} --dtype {dtype}", path.display()), "");
         assert_eq!(copied["shape"], json!([3]), "{name}");
-        one("apply b double", "");
+        one("apply b example1", "");
         assert_eq!(one("get b --dtype int", "")["data"], json!([4, 8, 8000]), "{name}");
     }
     let ran = run(fake.address, "--level 1 --json get nobody", "");
@@ -265,11 +265,11 @@ fn programs_and_files_get_results_too() {
 #[test]
 fn a_short_complete_is_an_error_to_whoever_has_stored_it() {
     let fake = FakeOriginal::start(Flavour::Java);
-    let ran = run(fake.address, "--level 1", "create-double a 2000 --seed 1\napply a double\nget a\n");
+    let ran = run(fake.address, "--level 1", "create-double a 2000 --seed 1\napply a example1\nget a\n");
     assert_eq!(ran.code, 0, "{}", ran.err);
     assert!(ran.out.contains(" ... "), "long arrays are shortened: {}", ran.out);
     [Way::Dripping, Way::Dripping, Way::Short].into_iter().for_each(|way| fake.next(way));
-    let ran = run(fake.address, "--level 1", "create-double a 20 --seed 1\napply a double\nget a\nget a\n");
+    let ran = run(fake.address, "--level 1", "create-double a 20 --seed 1\napply a example1\nget a\nget a\n");
     assert_eq!(ran.code, 1);
     assert!(ran.err.contains("it calls 19 elements complete where 20 were stored"), "{}", ran.err);
     assert!(ran.out.contains("a, a result: 20 elements of float64"), "the next is whole: {}", ran.out);

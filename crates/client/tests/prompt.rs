@@ -456,7 +456,7 @@ fn there_is_a_prompt_on_level_1_too() {
     terminal.wait_for(&format!("the master at {} speaks level 1 only", master.address));
     terminal.wait_for(&format!("Connected to the master at {} on level 1", master.address));
     terminal.enter("create-int prices 3 --seed 1").wait_for("prices: 3 elements of int32");
-    terminal.enter("apply prices double").wait_for("is processing");
+    terminal.enter("apply prices example1").wait_for("is processing");
     // What this client has stored is all that Tab can know.
     terminal.at_prompt("get pri\t").wait_for("prices ").press(ENTER).wait_for("prices, a result: 3 elements of int32");
     terminal.enter("list").wait_for("error: list needs level 2");

@@ -4,7 +4,7 @@ use client::error::{CallError, Waiting};
 use client::pace::{BACKOFF_MAX, BACKOFF_MIN};
 use client::retry::{Effect, Event, Session};
 use protocol::limits::IN_FLIGHT_MAX;
-use protocol::message::client::{ApplyOperation, ListArrays, Status};
+use protocol::message::client::{ApplyOperation, Explain, GenerateArray, ListArrays, ReduceArray, Status};
 use protocol::message::{Done, Hello, Role};
 use protocol::{Body, ErrorCode, Message, SessionId, WireError};
 use std::time::Duration;
@@ -83,6 +83,11 @@ impl Story {
 fn apply() -> ApplyOperation {
     let (array_id, operation) = ("a".to_string(), "example1".to_string());
     ApplyOperation { array_id, operation, into: None, replace: false, no_wait: false, inline: false }
+}
+
+fn generate() -> GenerateArray {
+    let (array_id, generator) = ("a".to_string(), "zeros(3)".to_string());
+    GenerateArray { array_id, generator, dtype: None, seed: 0, replace: false }
 }
 
 fn sent(effects: &[Effect]) -> Vec<&Message> {
@@ -166,6 +171,19 @@ fn a_forgotten_session_ends_what_may_have_changed_something() {
     assert_eq!(story.session.id(), OTHER);
     let next = story.call(apply(), 60_000);
     assert_eq!(ids(&next), [2]);
+}
+
+#[test]
+fn a_forgotten_session_may_have_made_an_array_but_has_reduced_and_explained_nothing() {
+    let mut story = Story::connected();
+    story.call(generate(), 60_000);
+    story.call(ReduceArray { array_id: "a".into(), reductions: "sum(x)".into() }, 60_000);
+    story.call(Explain { array_id: "a".into(), operation: "sum(x)".into() }, 60_000);
+    story.lose();
+    story.until_something();
+    let effects = story.greet(OTHER);
+    assert_eq!(finished(&effects), [(2, Err(CallError::OutcomeUnknown))]);
+    assert_eq!(kinds(&effects), ["REDUCE_ARRAY", "EXPLAIN"]);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use crate::id::{SegmentIndex, WorkerId};
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::num::NonZeroU32;
 
 /// The stable code of a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -124,7 +125,7 @@ pub struct WireError {
     pub workers: Vec<WorkerId>,
     /// The character of an expression that it is about, counted from 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub column: Option<u32>,
+    pub column: Option<NonZeroU32>,
 }
 
 /// Most segments an error lists, so that it always fits into a header line.
@@ -163,9 +164,9 @@ impl WireError {
         self
     }
 
-    /// Names the character of an expression that it is about.
+    /// Names the character of an expression that it is about, counted from 1.
     pub fn column(mut self, column: u32) -> WireError {
-        self.column = Some(column);
+        self.column = NonZeroU32::new(column);
         self
     }
 

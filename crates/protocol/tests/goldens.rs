@@ -69,7 +69,7 @@ fn samples() -> Vec<Message> {
     };
     let explanation = Explanation {
         array_id: "a".into(),
-        steps: vec!["0: float64 input 0".into(), "1: float64 sin 0".into()],
+        steps: vec!["#0 float64 input 0".into(), "#1 float64 sin #0".into()],
         reads: vec!["a@v17".into()],
         dtype: Some(DType::Float64),
         elements: 3,

@@ -26,7 +26,7 @@ pub struct GeneratedArray {
 }
 
 /// Names of generators with what they take.
-const SIGNATURES: [(&str, &str); 9] = [
+pub(super) const SIGNATURES: [(&str, &str); 9] = [
     ("zeros", "zeros(shape)"),
     ("ones", "ones(shape)"),
     ("full", "full(shape, value)"),

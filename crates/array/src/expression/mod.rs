@@ -29,6 +29,16 @@ pub const TEXT_BYTES_MAX: usize = 16 << 10;
 /// How deep parentheses and the like may be nested.
 pub const DEPTH_MAX: usize = 100;
 
+/// The names of all functions, in order.
+pub fn function_names() -> Vec<&'static str> {
+    parse::Function::names()
+}
+
+/// The names of all generators.
+pub fn generator_names() -> Vec<&'static str> {
+    generator::SIGNATURES.map(|(name, _)| name).into()
+}
+
 /// The array that a name in an expression means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Named {

@@ -39,7 +39,7 @@ const KEYWORDS: [&str; 11] = ["x", "and", "or", "not", "True", "False", "true", 
 
 /// What can be called with values.
 #[derive(Clone, Copy)]
-enum Function {
+pub enum Function {
     Cast(DType),
     Unary(Unary),
     Elementary(elementary::Binary),
@@ -95,8 +95,8 @@ impl Function {
         }
     }
 
-    /// All names, for messages.
-    fn names() -> Vec<&'static str> {
+    /// All names, for messages and for who types them.
+    pub fn names() -> Vec<&'static str> {
         let unary = Unary::all().filter(|unary| !matches!(unary, Unary::Neg | Unary::Not)).map(Unary::name);
         let binary = elementary::Binary::ALL.into_iter().map(elementary::Binary::name);
         let mut names: Vec<&str> = unary.chain(binary).chain(["minimum", "maximum", "clip", "where"]).collect();

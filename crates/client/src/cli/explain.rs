@@ -48,7 +48,7 @@ mod tests {
     fn what_would_be_done_is_told() {
         let mut explanation = Explanation {
             array_id: "a".to_string(),
-            steps: vec!["0: float64 input 0".to_string(), "1: float64 sin 0".to_string()],
+            steps: vec!["#0 float64 input 0".to_string(), "#1 float64 sin #0".to_string()],
             reads: vec!["a@v1".to_string()],
             dtype: Some(DType::Float64),
             elements: 10_000,
@@ -58,7 +58,7 @@ mod tests {
             estimate: Receipt { bytes_read: 64, bytes_written: 32, ..Receipt::default() },
             refusal: None,
         };
-        let expected = "  0: float64 input 0\n  1: float64 sin 0\nreads  a@v1\n\
+        let expected = "  #0 float64 input 0\n  #1 float64 sin #0\nreads  a@v1\n\
                         gives  float64, 10 000 elements in 3 segments, 2 copies (recomputed)\n\
                         takes  64 B read, 32 B written, 0 B from worker to worker\n\
                         no worker would compute anything\n";

@@ -14,7 +14,7 @@ pub enum Failure {
     /// An expression that was refused, and the place in it that was named.
     Expression {
         /// The refusal.
-        refusal: WireError,
+        refusal: Box<WireError>,
         /// The expression.
         text: String,
         /// The character it is about, counted from 1.
@@ -35,7 +35,7 @@ impl Failure {
     pub fn of_expression(text: &str, error: Error) -> Failure {
         match error {
             Error::Refused(refusal @ WireError { column: Some(column), .. }) => {
-                Failure::Expression { refusal, text: text.to_string(), column }
+                Failure::Expression { refusal: refusal.into(), text: text.to_string(), column: column.get() }
             }
             error => Failure::Cluster(error),
         }
@@ -43,7 +43,8 @@ impl Failure {
 
     fn refusal(&self) -> Option<&WireError> {
         match self {
-            Failure::Cluster(Error::Refused(refusal)) | Failure::Expression { refusal, .. } => Some(refusal),
+            Failure::Cluster(Error::Refused(refusal)) => Some(refusal),
+            Failure::Expression { refusal, .. } => Some(refusal),
             _ => None,
         }
     }

@@ -1,6 +1,6 @@
 //! The command line: what was typed ([`args`]) becomes calls of [`Cluster`], and their answers become text.
 //!
-//! - [`args`]: commands, options, and the help that teaches them. [`document`]: the other texts that are made from them.
+//! - [`args`]: commands and options. [`help`]: the texts that teach them. [`document`]: the other texts that are made from them.
 //! - [`prompt`]: the same commands, one a line, from a terminal or a pipe.
 //! - [`session`]: the way to the master. [`level`]: what level 1 has of all this.
 //! - [`store`], [`fetch`], [`compute`], [`mod@reduce`], [`mod@explain`], [`manage`]: the commands by group, each a function from arguments to output.
@@ -19,6 +19,7 @@ pub mod document;
 pub mod explain;
 pub mod failure;
 pub mod fetch;
+pub mod help;
 pub mod interrupt;
 pub mod level;
 pub mod manage;

@@ -3,10 +3,13 @@
 
 #![allow(dead_code)] // each test file uses a part of it
 
+mod answers;
 pub mod original;
 
-use array::Grid;
+use answers::{EXPLAINED_MAX, complete, find, receipt, understood, value_of};
 use array::checksum::crc32c;
+use array::expression::{Named, parse_expression, parse_generator, parse_reductions};
+use array::{DType, Grid, Reducer};
 use protocol::message::client::*;
 use protocol::message::data::*;
 use protocol::message::{Done, Hello, Role};
@@ -242,7 +245,10 @@ impl FakeMaster {
 
     fn answer_once(&self, session: SessionId, id: u64, body: Body) -> Body {
         let mut catalog = self.catalog.lock().unwrap();
-        let changes = matches!(body, Body::CommitArray(_) | Body::ApplyOperation(_) | Body::DeleteArray(_));
+        let changes = matches!(
+            body,
+            Body::CommitArray(_) | Body::ApplyOperation(_) | Body::GenerateArray(_) | Body::DeleteArray(_)
+        );
         if let Some(outcome) = catalog.outcomes.get(&(session, id)) {
             return outcome.clone();
         }
@@ -254,6 +260,17 @@ impl FakeMaster {
     }
 
     fn answer(&self, catalog: &mut Catalog, body: Body) -> Result<Body, WireError> {
+        let (arrays, mut read) = (catalog.arrays.clone(), vec!["x".to_string()]);
+        let mut resolve = move |name: &str| {
+            if !arrays.contains_key(name) {
+                return Err(format!("no array is called '{name}'"));
+            }
+            let input = read.iter().position(|known| known == name).unwrap_or(read.len());
+            if input == read.len() {
+                read.push(name.to_string());
+            }
+            Ok(Named { input: input as u32, dtype: DType::Float64 })
+        };
         let unknown = |code, name: &str| WireError::new(code, format!("there is no '{name}'")).array(name);
         Ok(match body {
             Body::CreateArray(create) => {
@@ -292,29 +309,63 @@ impl FakeMaster {
                 .into()
             }
             Body::ApplyOperation(apply) => {
-                let source = *catalog
-                    .arrays
-                    .get(&apply.array_id)
-                    .ok_or_else(|| unknown(ErrorCode::UnknownArray, &apply.array_id))?;
+                let source = find(catalog, &apply.array_id)?;
+                if apply.operation != "double" {
+                    understood(parse_expression(&apply.operation, DType::Float64, &mut resolve))?;
+                }
                 catalog.next += 1;
-                catalog.runs += 1;
                 let result = VersionId(catalog.next);
                 self.compute(catalog, source, result);
                 catalog.results.insert(apply.array_id.clone(), result);
-                OperationComplete {
-                    handle: format!("{}@{result}", apply.array_id),
-                    array_id: apply.array_id,
-                    status: OperationState::Complete,
-                    operation: result,
-                    segments: catalog.versions[&result].segments.len() as u32,
-                    copies: 1,
-                    target: 1,
-                    replicas: "received".into(),
+                complete(catalog, apply.array_id, result)
+            }
+            Body::GenerateArray(generate) => {
+                if catalog.arrays.contains_key(&generate.array_id) && !generate.replace {
+                    return Err(WireError::new(ErrorCode::AlreadyExists, format!("'{}' exists", generate.array_id)));
+                }
+                let made = understood(parse_generator(&generate.generator, generate.dtype, generate.seed))?;
+                catalog.next += 1;
+                let version = VersionId(catalog.next);
+                self.make(catalog, &generate.array_id, version, made.shape);
+                complete(catalog, generate.array_id, version)
+            }
+            Body::ReduceArray(reduce) => {
+                let version = find(catalog, &reduce.array_id)?;
+                let (program, texts) = understood(parse_reductions(&reduce.reductions, DType::Float64, &mut resolve))?;
+                let value = |((reducer, input), reduction): ((Reducer, DType), String)| {
+                    let dtype = reducer.output(input);
+                    ReducedValue { reduction, dtype, value: value_of(reducer, dtype).into() }
+                };
+                ReductionComplete {
+                    handle: format!("{}@{version}", reduce.array_id),
+                    array_id: reduce.array_id,
+                    values: program.reductions().into_iter().zip(texts).map(value).collect(),
+                    elements: catalog.versions[&version].shape.iter().product(),
+                    segments: catalog.versions[&version].segments.len() as u32,
                     redispatched: 0,
-                    exact: true,
-                    crc32c: None,
-                    durability: Durability::Memory,
                     elapsed_us: 1000,
+                    receipt: receipt(Some(500)),
+                }
+                .into()
+            }
+            Body::Explain(explain) => {
+                let version = find(catalog, &explain.array_id)?;
+                let program = understood(parse_expression(&explain.operation, DType::Float64, &mut resolve))?;
+                let content = &catalog.versions[&version];
+                let elements = content.shape.iter().product();
+                let refusal = (elements > EXPLAINED_MAX)
+                    .then(|| WireError::new(ErrorCode::InsufficientMemory, "too many for the test"));
+                Explanation {
+                    reads: vec![format!("{}@{version}", explain.array_id)],
+                    array_id: explain.array_id,
+                    steps: program.nodes().iter().map(|node| format!("{} {}", node.dtype, node.op)).collect(),
+                    dtype: program.output(),
+                    elements,
+                    segments: content.segments.len() as u32,
+                    copies: 1,
+                    replicas: "recomputed".into(),
+                    estimate: receipt(None),
+                    refusal,
                 }
                 .into()
             }
@@ -378,7 +429,24 @@ impl FakeMaster {
         .into())
     }
 
-    /// The one operation there is here doubles.
+    /// Whatever is to be generated is zeros here.
+    fn make(&self, catalog: &mut Catalog, name: &str, version: VersionId, shape: Vec<u64>) {
+        let grid = Grid::new(shape.iter().product());
+        let worker = &self.workers[0];
+        let mut store = worker.store.lock().unwrap();
+        let segment = |segment: u32| {
+            let range = grid.range(segment);
+            let bytes = vec![0; 8 * (range.end - range.start) as usize];
+            let crc = crc32c(&bytes);
+            store.insert((version, segment), bytes);
+            (segment, (crc, vec![worker.id.clone()]))
+        };
+        let segments = (0..grid.segments()).map(segment).collect();
+        catalog.versions.insert(version, Version { name: name.to_string(), shape, segments });
+        catalog.arrays.insert(name.to_string(), version);
+    }
+
+    /// Whatever is computed is doubled here.
     fn compute(&self, catalog: &mut Catalog, source: VersionId, result: VersionId) {
         let mut content = catalog.versions[&source].clone();
         for (&segment, (crc, holders)) in &mut content.segments {

@@ -2,7 +2,8 @@
 
 use super::line::definition;
 use crate::original::find::Master;
-use array::Operation;
+use array::expression::{function_names, generator_names};
+use array::{Operation, Reducer};
 use clap::{Arg, Command, ValueHint};
 use rustyline::completion::{Completer, FilenameCompleter, Pair};
 use rustyline::highlight::Highlighter;
@@ -50,17 +51,45 @@ impl Completer for Helper {
         if !self.active {
             return Ok((position, Vec::new()));
         }
-        let start = line[..position].rfind(char::is_whitespace).map_or(0, |space| space + 1);
+        let start = start_of_word(&line[..position]);
         let before = shell_words::split(&line[..start]).unwrap_or_default();
         let begun = &line[start..position];
         let words = match possible(&self.definition, &before, begun) {
             Possible::Words(words) => words,
             Possible::Arrays => self.names(),
             Possible::Files => return self.files.complete(line, position, context),
+            Possible::Expression(mut words) => {
+                words.extend(self.names());
+                return Ok(in_expression(&line[..position], words));
+            }
         };
         let fitting = words.into_iter().filter(|word| word.starts_with(begun));
         Ok((start, fitting.map(|word| Pair { replacement: format!("{word} "), display: word }).collect()))
     }
+}
+
+/// Where the word begins that the end of a line is in. A word may be quoted, and have spaces then.
+fn start_of_word(line: &str) -> usize {
+    let (mut start, mut quote) = (0, None);
+    for (at, c) in line.char_indices() {
+        match quote {
+            Some(open) if c == open => quote = None,
+            Some(_) => {}
+            None if matches!(c, '\'' | '"') => quote = Some(c),
+            None if c.is_whitespace() => start = at + c.len_utf8(),
+            None => {}
+        }
+    }
+    start
+}
+
+/// Those that the last name in an expression can become, and where it begins.
+fn in_expression(line: &str, words: Vec<String>) -> (usize, Vec<Pair>) {
+    let start = line
+        .rfind(|c: char| !c.is_alphanumeric() && c != '_')
+        .map_or(0, |at| at + line[at..].chars().next().map_or(0, char::len_utf8));
+    let fitting = words.into_iter().filter(|word| word.starts_with(&line[start..]));
+    (start, fitting.map(|word| Pair { replacement: word.clone(), display: word }).collect())
 }
 
 impl Hinter for Helper {
@@ -76,6 +105,8 @@ enum Possible {
     Words(Vec<String>),
     Arrays,
     Files,
+    /// A part of an expression: one of these, or an array.
+    Expression(Vec<String>),
 }
 
 /// What can come after the words `before`, when so much of it is typed.
@@ -114,11 +145,26 @@ fn is_called(arg: &Arg, word: &str) -> bool {
     word.strip_prefix("--").is_some_and(|word| arg.get_long() == Some(word))
 }
 
+/// Functions as they are called.
+fn called(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| format!("{name}(")).collect()
+}
+
 fn values(command: &Command, arg: &Arg) -> Possible {
-    let new = command.get_name().starts_with("create");
+    let new = command.get_name().starts_with("create") || command.get_name() == "generate";
     match arg.get_id().as_str() {
         "name" if !new => Possible::Arrays,
-        "operation" => Possible::Words(Operation::ALL.map(|operation| operation.name().to_string()).into()),
+        "operation" => {
+            let reducers =
+                if command.get_name() == "explain" { called(&Reducer::ALL.map(Reducer::name)) } else { vec![] };
+            let named = Operation::ALL.map(|operation| operation.name().to_string()).into();
+            Possible::Expression([called(&function_names()), reducers, named].concat())
+        }
+        "reductions" => {
+            Possible::Expression([called(&Reducer::ALL.map(Reducer::name)), called(&function_names())].concat())
+        }
+        "expr" => Possible::Expression(called(&function_names())),
+        "generator" => Possible::Expression(called(&generator_names())),
         _ if matches!(arg.get_value_hint(), ValueHint::AnyPath | ValueHint::FilePath | ValueHint::DirPath) => {
             Possible::Files
         }
@@ -149,7 +195,7 @@ mod tests {
     #[test]
     fn commands_and_options_are_completed() {
         assert_eq!(words("create"), ["create-int", "create-double", "create"]);
-        assert_eq!(words("--json ex"), ["exit"]);
+        assert_eq!(words("--json exi"), ["exit"]);
         assert_eq!(words("--timeout 3 hel"), ["help"]);
         assert_eq!(words("help app"), ["apply"]);
         assert_eq!(words("operations w"), ["wait"]);
@@ -158,18 +204,49 @@ mod tests {
         assert_eq!(words("get a --ma"), [] as [&str; 0]);
         assert_eq!(words("completions b"), ["bash"]);
         assert_eq!(words("create a b --format "), ["npy", "csv", "json"]);
-        assert_eq!(words("apply a "), ["example1", "example2"]);
+    }
+
+    /// What an expression at the end of a line can go on with, arrays not included.
+    fn in_text(line: &str) -> Vec<String> {
+        let mut definition = definition();
+        definition.build();
+        let start = start_of_word(line);
+        let before = shell_words::split(&line[..start]).unwrap();
+        let Possible::Expression(words) = possible(&definition, &before, &line[start..]) else { panic!("{line}") };
+        in_expression(line, words).1.into_iter().map(|pair| pair.replacement).collect()
+    }
+
+    #[test]
+    fn names_in_expressions_are_completed() {
+        assert_eq!(in_text("apply a exa"), ["example1", "example2"]);
+        assert_eq!(in_text("apply a sin(x)+sqr"), ["sqrt("]);
+        assert_eq!(in_text("apply a 'sin(x) + cl"), ["clip("]);
+        assert_eq!(in_text("apply \"größe 2\" \"2 * argm"), [] as [&str; 0], "no reduction");
+        assert_eq!(in_text("reduce a 'sum(x), argm"), ["argmin(", "argmax("]);
+        assert_eq!(in_text("reduce a 'sum(wher"), ["where("]);
+        assert_eq!(in_text("explain a argmi"), ["argmin("]);
+        assert_eq!(in_text("generate a lins"), ["linspace("]);
+        assert_eq!(in_text("bench --expr '2*wher"), ["where("]);
+    }
+
+    #[test]
+    fn a_pair_of_quotes_holds_a_word_together() {
+        for (line, start) in [("", 0), ("a b", 2), ("a 'b c", 2), ("a 'b c' d", 8), ("a \"b' c", 2), ("ä ö ", 6)] {
+            assert_eq!(start_of_word(line), start, "{line}");
+        }
     }
 
     #[test]
     fn arguments_are_what_they_stand_for() {
-        for line in ["get ", "get --array a", "apply a", "info ", "delete --yes ", "get --range 1:2 "] {
+        for line in
+            ["get ", "get --array a", "apply a", "reduce a", "explain ", "info ", "delete --yes ", "get --range 1:2 "]
+        {
             assert_eq!(after(line), Possible::Arrays, "{line}");
         }
         for line in ["create a ", "get a --out b", "man "] {
             assert_eq!(after(line), Possible::Files, "{line}");
         }
-        for line in ["create ", "get a ", "apply a --into ", "nonsense a", "list "] {
+        for line in ["create ", "generate a", "get a ", "apply a --into ", "nonsense a", "list "] {
             assert_eq!(words(line), [] as [&str; 0], "{line}");
         }
     }

@@ -45,7 +45,7 @@ mod tests {
 
     fn receipt(busy: &[Option<u64>]) -> Receipt {
         let worker = |(n, &busy_us): (usize, &Option<u64>)| WorkerReceipt {
-            worker: format!("w{n}").into(),
+            worker: format!("w{n}").as_str().into(),
             segments: 20_000,
             busy_us,
             bytes_read: 1000,

@@ -571,9 +571,9 @@ fn replicas_receive_a_result_that_takes_longer_to_compute_than_to_move() {
     assert_eq!(completed(&mut desk).replicas, "recomputed");
     // So the next time the primary computes, from a checked source, and the replica receives.
     desk.say(1, apply_to_a(4));
-    assert_eq!(answer(&mut desk, 20, bytes / 10), Some(true));
+    assert_eq!(answer(&mut desk, 10, bytes / 10), Some(true));
     assert_eq!(desk.heard(1), [], "one copy is not enough");
-    fetches(&mut desk, 10, 9);
+    fetches(&mut desk, 20, 9);
     let complete = completed(&mut desk);
     assert_eq!((complete.copies, complete.replicas.as_str()), (2, "received"));
 }

@@ -46,6 +46,9 @@ const TASK_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often a segment is tried on all its holders, before the operation fails.
 const ROUNDS_MAX: u32 = 3;
 
+/// Shares of workers that are remembered with the outcome of a request, some 150 bytes each; those of more are left out.
+const SHARES_REMEMBERED_MAX: usize = 16;
+
 /// Operations whose elements are kept for the answer at a time: 64 MiB at most, and others are answered without.
 const INLINE_OPERATIONS_MAX: usize = 512;
 
@@ -536,8 +539,10 @@ impl Cluster {
         reply: &OperationComplete,
         segments: Vec<NewSegment>,
     ) -> Command {
-        // The shares of many workers would not fit into what is remembered.
-        let receipt = reply.receipt.clone().map(|receipt| Receipt { workers: Vec::new(), ..receipt });
+        let mut receipt = reply.receipt.clone();
+        if let Some(receipt) = receipt.as_mut().filter(|receipt| receipt.workers.len() > SHARES_REMEMBERED_MAX) {
+            receipt.workers.clear();
+        }
         let request = Some(self.outcome(running.origin, &OperationComplete { receipt, ..reply.clone() }.into()));
         let dtype = running.plan.dtype().expect("it has elements");
         match (running.plan.inputs.first(), &running.becomes) {

@@ -45,7 +45,7 @@ struct Report {
     p99_ms: f64,
     /// Bytes of one copy of what was stored, computed or read, in each repetition.
     bytes: u64,
-    /// How the bytes travel between this client and the workers.
+    /// How bytes of arrays travelled between this client and the workers, if any did.
     path: &'static str,
     /// `memory` only: what the workers use for copies, now.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -108,6 +108,7 @@ fn measure(cluster: &Cluster, workload: Workload, bench: &Bench) -> Result<Repor
 /// The way that the bytes took in between.
 fn path_between(before: Carried, after: Carried) -> &'static str {
     match (after.tcp - before.tcp, after.shared_memory - before.shared_memory) {
+        (0, 0) => "none",
         (_, 0) => "tcp",
         (0, _) => "shared-memory",
         _ => "tcp and shared-memory",

@@ -58,6 +58,7 @@ impl Completer for Helper {
             Possible::Words(words) => words,
             Possible::Arrays => self.names(),
             Possible::Files => return self.files.complete(line, position, context),
+            Possible::Generator(words) => return Ok(in_expression(&line[..position], words)),
             Possible::Expression(mut words) => {
                 words.extend(self.names());
                 return Ok(in_expression(&line[..position], words));
@@ -107,6 +108,8 @@ enum Possible {
     Files,
     /// A part of an expression: one of these, or an array.
     Expression(Vec<String>),
+    /// One of these.
+    Generator(Vec<String>),
 }
 
 /// What can come after the words `before`, when so much of it is typed.
@@ -164,7 +167,7 @@ fn values(command: &Command, arg: &Arg) -> Possible {
             Possible::Expression([called(&Reducer::ALL.map(Reducer::name)), called(&function_names())].concat())
         }
         "expr" => Possible::Expression(called(&function_names())),
-        "generator" => Possible::Expression(called(&generator_names())),
+        "generator" => Possible::Generator(called(&generator_names())),
         _ if matches!(arg.get_value_hint(), ValueHint::AnyPath | ValueHint::FilePath | ValueHint::DirPath) => {
             Possible::Files
         }
@@ -212,7 +215,10 @@ mod tests {
         definition.build();
         let start = start_of_word(line);
         let before = shell_words::split(&line[..start]).unwrap();
-        let Possible::Expression(words) = possible(&definition, &before, &line[start..]) else { panic!("{line}") };
+        let (Possible::Expression(words) | Possible::Generator(words)) = possible(&definition, &before, &line[start..])
+        else {
+            panic!("{line}")
+        };
         in_expression(line, words).1.into_iter().map(|pair| pair.replacement).collect()
     }
 

@@ -5,7 +5,7 @@
 //! Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014, with the constants of Vigna's
 //! `splitmix64.c`). It is for test data and simulations, not for secrets.
 
-use crate::kernels::{Build, elementary};
+use crate::kernels::{Build, Loop, elementary};
 
 /// What an int of 53 bits is multiplied by to lie in [0, 1).
 const UNIT: f64 = 1.0 / (1_u64 << 53) as f64;
@@ -14,11 +14,32 @@ const UNIT: f64 = 1.0 / (1_u64 << 53) as f64;
 const GAMMA: u64 = 0x9E37_79B9_7F4A_7C15;
 
 /// Output `index` of SplitMix64 started at `seed`. Output 0 is also a good hash of the seed.
+#[inline(always)]
 pub fn bits(seed: u64, index: u64) -> u64 {
     let z = seed.wrapping_add(index.wrapping_add(1).wrapping_mul(GAMMA));
     let z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     z ^ (z >> 31)
+}
+
+/// A number from the random bits of each element.
+struct Fill<'a, T, F> {
+    seed: u64,
+    start: u64,
+    out: &'a mut [T],
+    number: F,
+}
+
+impl<T, F: Fn(u64) -> T> Loop for Fill<'_, T, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Fill { seed, start, out, number } = self;
+        for (at, value) in out.iter_mut().enumerate() {
+            *value = number(bits(seed, start.wrapping_add(at as u64)));
+        }
+    }
 }
 
 /// Fills `out` with elements `start..` of the int32 array of this seed: uniform in `low..=high_inclusive`.
@@ -30,11 +51,13 @@ pub fn bits(seed: u64, index: u64) -> u64 {
 /// If `low > high_inclusive`.
 pub fn fill_int(seed: u64, start: u64, out: &mut [i32], low: i32, high_inclusive: i32) {
     assert!(low <= high_inclusive, "no int in {low}..={high_inclusive}");
-    let width = u128::from(high_inclusive.abs_diff(low)) + 1;
-    for (index, value) in (start..).zip(out) {
-        let offset = (u128::from(bits(seed, index)) * width) >> 64;
-        *value = low.wrapping_add_unsigned(offset as u32);
-    }
+    let width = u64::from(high_inclusive.abs_diff(low)) + 1;
+    let int = |bits: u64| {
+        // The upper half of the product with up to 2^32, from products of 32 bits: none overflows.
+        let offset = ((bits >> 32) * width + ((bits & u64::from(u32::MAX)) * width >> 32)) >> 32;
+        low.wrapping_add_unsigned(offset as u32)
+    };
+    Build::best().run(Fill { seed, start, out, number: int });
 }
 
 /// Fills `out` with elements `start..` of the float64 array of this seed: uniform in `low..high`, `high`
@@ -48,10 +71,12 @@ pub fn fill_int(seed: u64, start: u64, out: &mut [i32], low: i32, high_inclusive
 pub fn fill_double(seed: u64, start: u64, out: &mut [f64], low: f64, high: f64) {
     let width = high - low;
     assert!(low < high && width.is_finite(), "no uniform double in {low}..{high}");
-    for (index, value) in (start..).zip(out) {
-        let unit = (bits(seed, index) >> 11) as f64 * UNIT;
-        *value = (low + unit * width).min(high.next_down());
-    }
+    let most = high.next_down();
+    let double = |bits: u64| {
+        let value = low + (bits >> 11) as f64 * UNIT * width;
+        if value < most { value } else { most }
+    };
+    Build::best().run(Fill { seed, start, out, number: double });
 }
 
 /// Fills `out` with elements `start..` of the int64 array of this seed: uniform in `low..=high_inclusive`, scaled as by
@@ -62,10 +87,8 @@ pub fn fill_double(seed: u64, start: u64, out: &mut [f64], low: f64, high: f64) 
 pub fn fill_long(seed: u64, start: u64, out: &mut [i64], low: i64, high_inclusive: i64) {
     assert!(low <= high_inclusive, "no int in {low}..={high_inclusive}");
     let width = u128::from(high_inclusive.abs_diff(low)) + 1;
-    for (index, value) in (start..).zip(out) {
-        let offset = (u128::from(bits(seed, index)) * width) >> 64;
-        *value = low.wrapping_add_unsigned(offset as u64);
-    }
+    let long = |bits: u64| low.wrapping_add_unsigned((u128::from(bits) * width >> 64) as u64);
+    Build::best().run(Fill { seed, start, out, number: long });
 }
 
 /// Fills `out` with elements `start..` of the array of this seed: of the standard normal distribution.

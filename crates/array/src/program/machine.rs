@@ -7,7 +7,7 @@ use super::compile::{Compiled, Instruction, Place, Step};
 use super::{Binary, Op, Unary};
 use crate::DType::{self, *};
 use crate::kernels::elementary;
-use crate::kernels::elementwise::{Any1, Any2, Map1, Map2, Map3};
+use crate::kernels::elementwise::{Any1, Any2, Map1, Map2, Map2Fast, Map3};
 use crate::kernels::number::{Number, int_pow_32, int_pow_64};
 use crate::kernels::{Build, Loop};
 use crate::random;
@@ -179,6 +179,18 @@ fn map2<A: Pod, O: Pod>(build: Build, (a, b): (&[u8], &[u8]), out: &mut [u8], fu
     build.run(Map2(cast_slice(a), cast_slice(b), cast_slice_mut(out), function));
 }
 
+/// A division, whose fast way does not hold for all.
+fn divide<T: Number>(
+    build: Build,
+    (a, b): (&[u8], &[u8]),
+    out: &mut [u8],
+    fast: impl Fn(T, T) -> T,
+    slow: impl Fn(T, T) -> T,
+) {
+    let (a, b, output) = (cast_slice(a), cast_slice(b), cast_slice_mut(out));
+    build.run(Map2Fast { a, b, output, holds: T::divides_fast, fast, slow });
+}
+
 fn run_unary(build: Build, unary: Unary, dtype: DType, a: &[u8], out: &mut [u8]) {
     macro_rules! each {
         ($method:ident) => {
@@ -239,6 +251,16 @@ fn run_binary(
             }
         };
     }
+    macro_rules! each_division {
+        ($fast:ident, $slow:ident) => {
+            match dtype {
+                Int32 => divide::<i32>(build, args, out, Number::$fast, Number::$slow),
+                Int64 => divide::<i64>(build, args, out, Number::$fast, Number::$slow),
+                Float32 => divide::<f32>(build, args, out, Number::$fast, Number::$slow),
+                _ => divide::<f64>(build, args, out, Number::$fast, Number::$slow),
+            }
+        };
+    }
     macro_rules! compare {
         ($operator:tt) => {
             match dtype {
@@ -254,8 +276,8 @@ fn run_binary(
         Binary::Add => each!(add),
         Binary::Sub => each!(sub),
         Binary::Mul => each!(mul),
-        Binary::FloorDiv => each!(floor_div),
-        Binary::Mod => each!(modulo),
+        Binary::FloorDiv => each_division!(floor_div_fast, floor_div),
+        Binary::Mod => each_division!(modulo_fast, modulo),
         Binary::Minimum => each!(minimum),
         Binary::Maximum => each!(maximum),
         Binary::Div if dtype == Float32 => map2::<f32, _>(build, args, out, |a, b| a / b),

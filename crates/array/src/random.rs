@@ -42,6 +42,12 @@ impl<T, F: Fn(u64) -> T> Loop for Fill<'_, T, F> {
     }
 }
 
+/// The upper half of the product with a width of up to 2^32, from products of 32 bits, of which none overflows.
+#[inline(always)]
+fn upper_half(bits: u64, width: u64) -> u64 {
+    ((bits >> 32) * width + ((bits & u64::from(u32::MAX)) * width >> 32)) >> 32
+}
+
 /// Fills `out` with elements `start..` of the int32 array of this seed: uniform in `low..=high_inclusive`.
 ///
 /// The 64 random bits are scaled to the width of the range by a multiplication of which the upper half is
@@ -52,11 +58,7 @@ impl<T, F: Fn(u64) -> T> Loop for Fill<'_, T, F> {
 pub fn fill_int(seed: u64, start: u64, out: &mut [i32], low: i32, high_inclusive: i32) {
     assert!(low <= high_inclusive, "no int in {low}..={high_inclusive}");
     let width = u64::from(high_inclusive.abs_diff(low)) + 1;
-    let int = |bits: u64| {
-        // The upper half of the product with up to 2^32, from products of 32 bits: none overflows.
-        let offset = ((bits >> 32) * width + ((bits & u64::from(u32::MAX)) * width >> 32)) >> 32;
-        low.wrapping_add_unsigned(offset as u32)
-    };
+    let int = |bits: u64| low.wrapping_add_unsigned(upper_half(bits, width) as u32);
     Build::best().run(Fill { seed, start, out, number: int });
 }
 
@@ -87,6 +89,10 @@ pub fn fill_double(seed: u64, start: u64, out: &mut [f64], low: f64, high: f64) 
 pub fn fill_long(seed: u64, start: u64, out: &mut [i64], low: i64, high_inclusive: i64) {
     assert!(low <= high_inclusive, "no int in {low}..={high_inclusive}");
     let width = u128::from(high_inclusive.abs_diff(low)) + 1;
+    if width <= 1 << 32 {
+        let short = |bits: u64| low.wrapping_add_unsigned(upper_half(bits, width as u64));
+        return Build::best().run(Fill { seed, start, out, number: short });
+    }
     let long = |bits: u64| low.wrapping_add_unsigned((u128::from(bits) * width >> 64) as u64);
     Build::best().run(Fill { seed, start, out, number: long });
 }

@@ -221,8 +221,13 @@ floats! {
     f64, of_rest_64, libm::fmod, 9_007_199_254_740_992.0;
 }
 
-/// `base` to the power of an exponent that is not negative, wrapping; 0 for a negative one, which is an error that is found
-/// elsewhere.
+/// What dividing ints leaves with the sign of a, from what it leaves with the sign of b.
+#[inline(always)]
+pub fn rem<T: Number>(a: T, b: T, modulo: T) -> T {
+    let zero = T::default();
+    if (modulo != zero) & ((a < zero) != (b < zero)) { modulo.sub(b) } else { modulo }
+}
+
 macro_rules! int_pow {
     ($($name:ident $int:ty),*) => {$(
         /// `base` to the power of an exponent that is not negative, wrapping; 0 for a negative one, which is an error that is

@@ -8,7 +8,7 @@ use super::{Binary, Op, Unary};
 use crate::DType::{self, *};
 use crate::kernels::elementary;
 use crate::kernels::elementwise::{Any1, Any2, Map1, Map2, Map2Fast, Map3};
-use crate::kernels::number::{Number, int_pow_32, int_pow_64};
+use crate::kernels::number::{Number, int_pow_32, int_pow_64, rem};
 use crate::kernels::{Build, Loop};
 use crate::random;
 use bytemuck::{Pod, cast_slice, cast_slice_mut};
@@ -191,6 +191,11 @@ fn divide<T: Number>(
     build.run(Map2Fast { a, b, output, holds: T::divides_fast, fast, slow });
 }
 
+fn divide_to_rem<T: Number>(build: Build, args: (&[u8], &[u8]), out: &mut [u8]) {
+    let fast = |a: T, b: T| rem(a, b, a.modulo_fast(b));
+    divide(build, args, out, fast, |a, b| rem(a, b, a.modulo(b)));
+}
+
 fn run_unary(build: Build, unary: Unary, dtype: DType, a: &[u8], out: &mut [u8]) {
     macro_rules! each {
         ($method:ident) => {
@@ -282,10 +287,8 @@ fn run_binary(
         Binary::Maximum => each!(maximum),
         Binary::Div if dtype == Float32 => map2::<f32, _>(build, args, out, |a, b| a / b),
         Binary::Div => map2::<f64, _>(build, args, out, |a, b| a / b),
-        Binary::Rem if dtype == Int32 => {
-            map2::<i32, _>(build, args, out, |a, b| if b == 0 { 0 } else { a.wrapping_rem(b) })
-        }
-        Binary::Rem => map2::<i64, _>(build, args, out, |a, b| if b == 0 { 0 } else { a.wrapping_rem(b) }),
+        Binary::Rem if dtype == Int32 => divide_to_rem::<i32>(build, args, out),
+        Binary::Rem => divide_to_rem::<i64>(build, args, out),
         Binary::IntPow if dtype == Int32 => map2::<i32, _>(build, args, out, int_pow_32),
         Binary::IntPow => map2::<i64, _>(build, args, out, int_pow_64),
         Binary::Eq => compare!(==),
@@ -322,7 +325,7 @@ fn find<A: Pod>(
     let a: &[A] = cast_slice(a);
     let any = match guard {
         None => build.run(Any1(a, is_faulty)),
-        Some(guard) => build.run(Any2(a, guard, |a, guard| guard != 0 && is_faulty(a))),
+        Some(guard) => build.run(Any2(a, guard, |a, guard| (guard != 0) & is_faulty(a))),
     };
     if !any {
         return Ok(());
@@ -401,7 +404,7 @@ fn float_to_int<F: Pod, I: Pod>(
         Int32 => (-2_147_483_649.0, 2_147_483_648.0),
         _ => (-9_223_372_036_854_777_856.0, 9_223_372_036_854_775_808.0),
     };
-    let is_faulty = move |x: F| !(exact(x) > low && exact(x) < high);
+    let is_faulty = move |x: F| !((exact(x) > low) & (exact(x) < high));
     let fault = |x: F| if exact(x).is_nan() { Fault::NotANumber(to) } else { Fault::OutOfRange(to) };
     find(build, a, guard, is_faulty, fault)
 }

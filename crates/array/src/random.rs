@@ -5,7 +5,7 @@
 //! Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014, with the constants of Vigna's
 //! `splitmix64.c`). It is for test data and simulations, not for secrets.
 
-use crate::kernels::{Build, elementary};
+use crate::kernels::{Build, Loop, elementary};
 
 /// What an int of 53 bits is multiplied by to lie in [0, 1).
 const UNIT: f64 = 1.0 / (1_u64 << 53) as f64;
@@ -22,6 +22,32 @@ pub fn bits(seed: u64, index: u64) -> u64 {
     z ^ (z >> 31)
 }
 
+/// A number from the random bits of each element.
+struct Fill<'a, T, F> {
+    seed: u64,
+    start: u64,
+    out: &'a mut [T],
+    number: F,
+}
+
+impl<T, F: Fn(u64) -> T> Loop for Fill<'_, T, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Fill { seed, start, out, number } = self;
+        for (at, value) in out.iter_mut().enumerate() {
+            *value = number(bits(seed, start.wrapping_add(at as u64)));
+        }
+    }
+}
+
+/// The upper half of the product with a width of up to 2^32, from products of 32 bits, of which none overflows.
+#[inline(always)]
+fn upper_half(bits: u64, width: u64) -> u64 {
+    ((bits >> 32) * width + ((bits & u64::from(u32::MAX)) * width >> 32)) >> 32
+}
+
 /// Fills `out` with elements `start..` of the int32 array of this seed: uniform in `low..=high_inclusive`.
 ///
 /// The 64 random bits are scaled to the width of the range by a multiplication of which the upper half is
@@ -31,11 +57,9 @@ pub fn bits(seed: u64, index: u64) -> u64 {
 /// If `low > high_inclusive`.
 pub fn fill_int(seed: u64, start: u64, out: &mut [i32], low: i32, high_inclusive: i32) {
     assert!(low <= high_inclusive, "no int in {low}..={high_inclusive}");
-    let width = u128::from(high_inclusive.abs_diff(low)) + 1;
-    for (index, value) in (start..).zip(out) {
-        let offset = (u128::from(bits(seed, index)) * width) >> 64;
-        *value = low.wrapping_add_unsigned(offset as u32);
-    }
+    let width = u64::from(high_inclusive.abs_diff(low)) + 1;
+    let int = |bits: u64| low.wrapping_add_unsigned(upper_half(bits, width) as u32);
+    Build::best().run(Fill { seed, start, out, number: int });
 }
 
 /// Fills `out` with elements `start..` of the float64 array of this seed: uniform in `low..high`, `high`
@@ -49,10 +73,12 @@ pub fn fill_int(seed: u64, start: u64, out: &mut [i32], low: i32, high_inclusive
 pub fn fill_double(seed: u64, start: u64, out: &mut [f64], low: f64, high: f64) {
     let width = high - low;
     assert!(low < high && width.is_finite(), "no uniform double in {low}..{high}");
-    for (index, value) in (start..).zip(out) {
-        let unit = (bits(seed, index) >> 11) as f64 * UNIT;
-        *value = (low + unit * width).min(high.next_down());
-    }
+    let most = high.next_down();
+    let double = |bits: u64| {
+        let value = low + (bits >> 11) as f64 * UNIT * width;
+        if value < most { value } else { most }
+    };
+    Build::best().run(Fill { seed, start, out, number: double });
 }
 
 /// Fills `out` with elements `start..` of the int64 array of this seed: uniform in `low..=high_inclusive`, scaled as by
@@ -63,10 +89,12 @@ pub fn fill_double(seed: u64, start: u64, out: &mut [f64], low: f64, high: f64) 
 pub fn fill_long(seed: u64, start: u64, out: &mut [i64], low: i64, high_inclusive: i64) {
     assert!(low <= high_inclusive, "no int in {low}..={high_inclusive}");
     let width = u128::from(high_inclusive.abs_diff(low)) + 1;
-    for (index, value) in (start..).zip(out) {
-        let offset = (u128::from(bits(seed, index)) * width) >> 64;
-        *value = low.wrapping_add_unsigned(offset as u64);
+    if width <= 1 << 32 {
+        let short = |bits: u64| low.wrapping_add_unsigned(upper_half(bits, width as u64));
+        return Build::best().run(Fill { seed, start, out, number: short });
     }
+    let long = |bits: u64| low.wrapping_add_unsigned((u128::from(bits) * width >> 64) as u64);
+    Build::best().run(Fill { seed, start, out, number: long });
 }
 
 /// Fills `out` with elements `start..` of the array of this seed: of the standard normal distribution.

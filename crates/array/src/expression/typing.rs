@@ -112,15 +112,6 @@ impl Typing {
         }
     }
 
-    /// The same where no number has to fit what it meets, as nothing is computed from both: an int beyond int32 makes int64 of it.
-    fn common_of_all_values(&self, a: Value, b: Value) -> DType {
-        let fits = |value| !matches!(value, Value::Int(int) if i32::try_from(int).is_err());
-        match self.common(a, b) {
-            Int32 if !(fits(a) && fits(b)) => Int64,
-            common => common,
-        }
-    }
-
     fn meet(&mut self, a: Value, b: Value, dtype: DType) -> Result<(NodeId, NodeId)> {
         Ok((self.as_dtype(a, dtype)?, self.as_dtype(b, dtype)?))
     }
@@ -201,7 +192,12 @@ impl Typing {
     }
 
     pub fn compare(&mut self, comparison: Comparison, a: Value, b: Value) -> Result<Value> {
-        let (a, b) = self.meet(a, b, self.common_of_all_values(a, b))?;
+        let mut common = self.common(a, b);
+        let fits = |value| !matches!(value, Value::Int(int) if i32::try_from(int).is_err());
+        if common == Int32 && !(fits(a) && fits(b)) {
+            common = Int64; // compared as what it is, not as what fits
+        }
+        let (a, b) = self.meet(a, b, common)?;
         let (binary, a, b) = match comparison {
             Comparison::Lt => (Binary::Lt, a, b),
             Comparison::Le => (Binary::Le, a, b),
@@ -259,7 +255,8 @@ impl Typing {
     }
 
     pub fn choose(&mut self, condition: NodeId, a: Value, b: Value) -> Result<Value> {
-        let (a, b) = self.meet(a, b, self.common_of_all_values(a, b))?;
+        let common = self.common(a, b);
+        let (a, b) = self.meet(a, b, common)?;
         self.builder.choose(condition, a, b).map(Value::Node)
     }
 

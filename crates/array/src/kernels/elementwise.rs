@@ -11,6 +11,19 @@ pub struct Map2<'a, A, B, O, F>(pub &'a [A], pub &'a [B], pub &'a mut [O], pub F
 /// `output = function(a, b, c)`.
 pub struct Map3<'a, A, B, C, O, F>(pub &'a [A], pub &'a [B], pub &'a [C], pub &'a mut [O], pub F);
 
+/// `output = fast(a, b)` where it holds, else `slow(a, b)`.
+pub struct Map2Fast<'a, T, H, F, S> {
+    pub a: &'a [T],
+    pub b: &'a [T],
+    pub output: &'a mut [T],
+    pub holds: H,
+    pub fast: F,
+    pub slow: S,
+}
+
+/// Elements between two looks for those of the slow way.
+const PART: usize = 64;
+
 /// Whether any element is so.
 pub struct Any1<'a, A, F>(pub &'a [A], pub F);
 
@@ -49,6 +62,27 @@ impl<A: Copy, B: Copy, C: Copy, O, F: Fn(A, B, C) -> O> Loop for Map3<'_, A, B, 
         let Map3(a, b, c, output, function) = self;
         for (((y, a), b), c) in output.iter_mut().zip(a).zip(b).zip(c) {
             *y = function(*a, *b, *c);
+        }
+    }
+}
+
+impl<T: Copy, H: Fn(T, T) -> bool, F: Fn(T, T) -> T, S: Fn(T, T) -> T> Loop for Map2Fast<'_, T, H, F, S> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Map2Fast { a, b, output, holds, fast, slow } = self;
+        for ((output, a), b) in output.chunks_mut(PART).zip(a.chunks(PART)).zip(b.chunks(PART)) {
+            let mut all = true;
+            for ((y, a), b) in output.iter_mut().zip(a).zip(b) {
+                *y = fast(*a, *b);
+                all &= holds(*a, *b);
+            }
+            if !all {
+                for ((y, a), b) in output.iter_mut().zip(a).zip(b).filter(|((_, a), b)| !holds(**a, **b)) {
+                    *y = slow(*a, *b);
+                }
+            }
         }
     }
 }

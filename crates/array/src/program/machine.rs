@@ -7,8 +7,8 @@ use super::compile::{Compiled, Instruction, Place, Step};
 use super::{Binary, Op, Unary};
 use crate::DType::{self, *};
 use crate::kernels::elementary;
-use crate::kernels::elementwise::{Any1, Any2, Map1, Map2, Map3};
-use crate::kernels::number::{Number, int_pow_32, int_pow_64};
+use crate::kernels::elementwise::{Any1, Any2, Map1, Map2, Map2Fast, Map3};
+use crate::kernels::number::{Number, int_pow_32, int_pow_64, rem};
 use crate::kernels::{Build, Loop};
 use crate::random;
 use bytemuck::{Pod, cast_slice, cast_slice_mut};
@@ -179,6 +179,23 @@ fn map2<A: Pod, O: Pod>(build: Build, (a, b): (&[u8], &[u8]), out: &mut [u8], fu
     build.run(Map2(cast_slice(a), cast_slice(b), cast_slice_mut(out), function));
 }
 
+/// A division, whose fast way does not hold for all.
+fn divide<T: Number>(
+    build: Build,
+    (a, b): (&[u8], &[u8]),
+    out: &mut [u8],
+    fast: impl Fn(T, T) -> T,
+    slow: impl Fn(T, T) -> T,
+) {
+    let (a, b, output) = (cast_slice(a), cast_slice(b), cast_slice_mut(out));
+    build.run(Map2Fast { a, b, output, holds: T::divides_fast, fast, slow });
+}
+
+fn divide_to_rem<T: Number>(build: Build, args: (&[u8], &[u8]), out: &mut [u8]) {
+    let fast = |a: T, b: T| rem(a, b, a.modulo_fast(b));
+    divide(build, args, out, fast, |a, b| rem(a, b, a.modulo(b)));
+}
+
 fn run_unary(build: Build, unary: Unary, dtype: DType, a: &[u8], out: &mut [u8]) {
     macro_rules! each {
         ($method:ident) => {
@@ -239,6 +256,16 @@ fn run_binary(
             }
         };
     }
+    macro_rules! each_division {
+        ($fast:ident, $slow:ident) => {
+            match dtype {
+                Int32 => divide::<i32>(build, args, out, Number::$fast, Number::$slow),
+                Int64 => divide::<i64>(build, args, out, Number::$fast, Number::$slow),
+                Float32 => divide::<f32>(build, args, out, Number::$fast, Number::$slow),
+                _ => divide::<f64>(build, args, out, Number::$fast, Number::$slow),
+            }
+        };
+    }
     macro_rules! compare {
         ($operator:tt) => {
             match dtype {
@@ -254,16 +281,14 @@ fn run_binary(
         Binary::Add => each!(add),
         Binary::Sub => each!(sub),
         Binary::Mul => each!(mul),
-        Binary::FloorDiv => each!(floor_div),
-        Binary::Mod => each!(modulo),
+        Binary::FloorDiv => each_division!(floor_div_fast, floor_div),
+        Binary::Mod => each_division!(modulo_fast, modulo),
         Binary::Minimum => each!(minimum),
         Binary::Maximum => each!(maximum),
         Binary::Div if dtype == Float32 => map2::<f32, _>(build, args, out, |a, b| a / b),
         Binary::Div => map2::<f64, _>(build, args, out, |a, b| a / b),
-        Binary::Rem if dtype == Int32 => {
-            map2::<i32, _>(build, args, out, |a, b| if b == 0 { 0 } else { a.wrapping_rem(b) })
-        }
-        Binary::Rem => map2::<i64, _>(build, args, out, |a, b| if b == 0 { 0 } else { a.wrapping_rem(b) }),
+        Binary::Rem if dtype == Int32 => divide_to_rem::<i32>(build, args, out),
+        Binary::Rem => divide_to_rem::<i64>(build, args, out),
         Binary::IntPow if dtype == Int32 => map2::<i32, _>(build, args, out, int_pow_32),
         Binary::IntPow => map2::<i64, _>(build, args, out, int_pow_64),
         Binary::Eq => compare!(==),
@@ -300,7 +325,7 @@ fn find<A: Pod>(
     let a: &[A] = cast_slice(a);
     let any = match guard {
         None => build.run(Any1(a, is_faulty)),
-        Some(guard) => build.run(Any2(a, guard, |a, guard| guard != 0 && is_faulty(a))),
+        Some(guard) => build.run(Any2(a, guard, |a, guard| (guard != 0) & is_faulty(a))),
     };
     if !any {
         return Ok(());
@@ -379,7 +404,7 @@ fn float_to_int<F: Pod, I: Pod>(
         Int32 => (-2_147_483_649.0, 2_147_483_648.0),
         _ => (-9_223_372_036_854_777_856.0, 9_223_372_036_854_775_808.0),
     };
-    let is_faulty = move |x: F| !(exact(x) > low && exact(x) < high);
+    let is_faulty = move |x: F| !((exact(x) > low) & (exact(x) < high));
     let fault = |x: F| if exact(x).is_nan() { Fault::NotANumber(to) } else { Fault::OutOfRange(to) };
     find(build, a, guard, is_faulty, fault)
 }

@@ -214,6 +214,8 @@ for dtype, number in itertools.product(COMPUTED, NUMBERS):
     add(f"{base} ** x", dtype, numpy=power, faulty=raised(first), ulps=2 if is_float else 0)
     for name in ["minimum", "maximum"]:
         add(f"{name}(x, {number})", dtype, unsaid=lambda dtype, x, y: (x == 0) & (value == 0) & (dtype.kind == "f"))
+    if (dtype, value) == ("int32", 3000000000):
+        continue  # NumPy takes its low 32 bits; darray refuses it, as NumPy does with operators
     add(f"where(x > 0, x, {number})", dtype)
     add(f"where(x > 0, {number}, x)", dtype)
 

@@ -5,7 +5,7 @@ use super::*;
 /// The column of an error and what it must say.
 type Expected<'a> = (&'a str, DType, usize, &'a str);
 
-const ERRORS: [Expected<'static>; 66] = [
+const ERRORS: [Expected<'static>; 67] = [
     ("", Float64, 1, "a value is missing"),
     ("   ", Float64, 4, "a value is missing"),
     ("x +", Float64, 4, "a value is missing"),
@@ -49,6 +49,7 @@ const ERRORS: [Expected<'static>; 66] = [
     ("1.5.5", Float64, 4, "an operator is missing"),
     ("1e", Float64, 1, "directly after a number"),
     ("x + 3000000000", Int32, 3, "3000000000 does not fit int32"),
+    ("where(x > 0, x, 3000000000)", Int32, 1, "3000000000 does not fit int32"),
     ("9223372036854775807 + 1", Int32, 21, "does not fit int64; write a number as a float"),
     ("10 ** 30", Int32, 4, "does not fit int64"),
     ("x // 0", Int32, 3, "an int divided by zero"),

@@ -43,6 +43,15 @@ pub fn to_int(whole: f64) -> i64 {
     (whole + ROUND).to_bits().wrapping_sub(ROUND.to_bits()).cast_signed()
 }
 
+/// A whole number that is an int64 as one: its halves of 32 bits, each exact.
+#[inline(always)]
+pub fn to_long(whole: f64) -> i64 {
+    const HALF: f64 = 4_294_967_296.0;
+    let high = (whole / HALF).floor();
+    let low = whole - high * HALF;
+    (to_int(high) << 32).wrapping_add(to_int(low))
+}
+
 /// The rounding of `a / b` goes to no whole number that the quotient does not reach, as long as |a| is below 2^53: it is off by less
 /// than 2^-53 |a / b|, and a quotient that is no whole number is 1 / |b| or more away from one.
 macro_rules! ints {

@@ -8,7 +8,7 @@ use super::{Binary, Op, Unary};
 use crate::DType::{self, *};
 use crate::kernels::elementary;
 use crate::kernels::elementwise::{Any1, Any2, Map1, Map2, Map2Fast, Map3};
-use crate::kernels::number::{Number, int_pow_32, int_pow_64, rem, to_int};
+use crate::kernels::number::{Number, int_pow_32, int_pow_64, rem, to_int, to_long};
 use crate::kernels::{Build, Loop};
 use crate::random;
 use bytemuck::{Pod, cast_slice, cast_slice_mut};
@@ -380,9 +380,9 @@ fn cast(
         (Float32, Float64) => plain!(f32 => f64),
         (Float64, Float32) => plain!(f64 => f32),
         (Float32, Int32) => return float_to_int(build, a, guard, out, INT32, |x: f32| to_int(x.trunc().into()) as i32),
-        (Float32, _) => return float_to_int(build, a, guard, out, INT64, |x: f32| x as i64),
+        (Float32, _) => return float_to_int(build, a, guard, out, INT64, |x: f32| to_long(x.trunc().into())),
         (_, Int32) => return float_to_int(build, a, guard, out, INT32, |x: f64| to_int(x.trunc()) as i32),
-        _ => return float_to_int(build, a, guard, out, INT64, |x: f64| x as i64),
+        _ => return float_to_int(build, a, guard, out, INT64, |x: f64| to_long(x.trunc())),
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 //! 1 Mi elements per call: nanoseconds per element are the shown milliseconds, less 5 percent. Run with
 //! `cargo bench -p array`.
 
+use array::program::Source;
 use array::{Buffer, Operation, checksum, kernels, random};
 use divan::{Bencher, black_box, counter::BytesCount, counter::ItemsCount};
 
@@ -65,7 +66,12 @@ fn example2_std(bencher: Bencher) {
 fn apply_example1(bencher: Bencher, threads: usize) {
     let input = Buffer::from_slice(&doubles(1e3));
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads can be started");
-    let run = || pool.install(|| Operation::Example1.apply(black_box(&input)));
+    let (program, mut output) = (Operation::Example1.program(), Buffer::zeroed(input.len()));
+    let mut apply = || {
+        let source = Source { bytes: black_box(input.as_bytes()), crc32c: None };
+        program.apply_into(&[source], 0, LEN, &mut output).expect("every element has a value")
+    };
+    let run = || pool.install(&mut apply);
     bencher.counter(ItemsCount::new(LEN)).bench_local(run);
 }
 

@@ -45,7 +45,7 @@ impl<T, F: Fn(u64) -> T> Loop for Fill<'_, T, F> {
 /// The upper half of the product with a width of up to 2^32, from products of 32 bits, of which none overflows.
 #[inline(always)]
 fn upper_half(bits: u64, width: u64) -> u64 {
-    ((bits >> 32) * width + ((bits & u64::from(u32::MAX)) * width >> 32)) >> 32
+    ((bits >> 32) * width + (((bits & u64::from(u32::MAX)) * width) >> 32)) >> 32
 }
 
 /// Fills `out` with elements `start..` of the int32 array of this seed: uniform in `low..=high_inclusive`.
@@ -93,7 +93,7 @@ pub fn fill_long(seed: u64, start: u64, out: &mut [i64], low: i64, high_inclusiv
         let short = |bits: u64| low.wrapping_add_unsigned(upper_half(bits, width as u64));
         return Build::best().run(Fill { seed, start, out, number: short });
     }
-    let long = |bits: u64| low.wrapping_add_unsigned((u128::from(bits) * width >> 64) as u64);
+    let long = |bits: u64| low.wrapping_add_unsigned(((u128::from(bits) * width) >> 64) as u64);
     Build::best().run(Fill { seed, start, out, number: long });
 }
 

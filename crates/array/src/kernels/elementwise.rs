@@ -13,11 +13,17 @@ pub struct Map3<'a, A, B, C, O, F>(pub &'a [A], pub &'a [B], pub &'a [C], pub &'
 
 /// `output = fast(a, b)` where it holds, else `slow(a, b)`.
 pub struct Map2Fast<'a, T, H, F, S> {
+    /// First values.
     pub a: &'a [T],
+    /// Second values.
     pub b: &'a [T],
+    /// Results.
     pub output: &'a mut [T],
+    /// Whether `fast` gives what `slow` does.
     pub holds: H,
+    /// Without a branch.
     pub fast: F,
+    /// For the others.
     pub slow: S,
 }
 

@@ -39,8 +39,17 @@ const ROUND: f64 = 6_755_399_441_055_744.0;
 
 /// A whole number below 2^51 as an int: a conversion that looks at the range does not vectorise well.
 #[inline(always)]
-fn to_int(whole: f64) -> i64 {
+pub fn to_int(whole: f64) -> i64 {
     (whole + ROUND).to_bits().wrapping_sub(ROUND.to_bits()).cast_signed()
+}
+
+/// A whole number that is an int64 as one: its halves of 32 bits, each exact.
+#[inline(always)]
+pub fn to_long(whole: f64) -> i64 {
+    const HALF: f64 = 4_294_967_296.0;
+    let high = (whole / HALF).floor();
+    let low = whole - high * HALF;
+    (to_int(high) << 32).wrapping_add(to_int(low))
 }
 
 /// The rounding of `a / b` goes to no whole number that the quotient does not reach, as long as |a| is below 2^53: it is off by less
@@ -311,7 +320,9 @@ mod tests {
             agrees(a as i32, (b >> (32 + at % 31)) as i32);
             let b = b >> (13 + at % 50);
             let whole = b * ((a >> 13) / b.unsigned_abs().max(1) as i64);
-            [a >> 13, whole, whole - 1, whole + 1].into_iter().for_each(|a| drop(agrees(a, b)));
+            [a >> 13, whole, whole - 1, whole + 1].into_iter().for_each(|a| {
+                agrees(a, b);
+            });
         }
     }
 }

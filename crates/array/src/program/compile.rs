@@ -72,6 +72,9 @@ struct Compiler<'a> {
     compiled: Compiled,
 }
 
+/// A step that gives two values, for the register of the second.
+type StepWithOther = fn(usize) -> Step;
+
 /// After all nodes.
 const AT_THE_END: usize = usize::MAX;
 
@@ -152,10 +155,10 @@ impl<'a> Compiler<'a> {
 
     /// The node that is the cosine of what this node is the sine of, or the other way round, if both are needed; and the step that
     /// gives both.
-    fn other_of_sin_cos(&self, at: usize) -> Option<(usize, fn(usize) -> Step)> {
+    fn other_of_sin_cos(&self, at: usize) -> Option<(usize, StepWithOther)> {
         use elementary::Unary::{Cos, Sin};
         let node = &self.nodes[at];
-        let (other, step): (_, fn(usize) -> Step) = match node.op {
+        let (other, step): (_, StepWithOther) = match node.op {
             Op::Unary(Unary::Elementary(Sin)) => (Cos, Step::SinCos),
             Op::Unary(Unary::Elementary(Cos)) => (Sin, Step::CosSin),
             _ => return None,

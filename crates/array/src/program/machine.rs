@@ -8,7 +8,7 @@ use super::{Binary, Op, Unary};
 use crate::DType::{self, *};
 use crate::kernels::elementary;
 use crate::kernels::elementwise::{Any1, Any2, Map1, Map2, Map2Fast, Map3};
-use crate::kernels::number::{Number, int_pow_32, int_pow_64, rem};
+use crate::kernels::number::{Number, int_pow_32, int_pow_64, rem, to_int, to_long};
 use crate::kernels::{Build, Loop};
 use crate::random;
 use bytemuck::{Pod, cast_slice, cast_slice_mut};
@@ -379,34 +379,35 @@ fn cast(
         (Int64, _) => plain!(i64 => f64),
         (Float32, Float64) => plain!(f32 => f64),
         (Float64, Float32) => plain!(f64 => f32),
-        // The bounds are powers of two, so they are the same in every float.
-        (Float32, Int32) => return float_to_int(build, a, guard, out, to, |x: f32| x as i32, |x| f64::from(x)),
-        (Float32, _) => return float_to_int(build, a, guard, out, to, |x: f32| x as i64, |x| f64::from(x)),
-        (_, Int32) => return float_to_int(build, a, guard, out, to, |x: f64| x as i32, |x| x),
-        _ => return float_to_int(build, a, guard, out, to, |x: f64| x as i64, |x| x),
+        (Float32, Int32) => return float_to_int(build, a, guard, out, INT32, |x: f32| to_int(x.trunc().into()) as i32),
+        (Float32, _) => return float_to_int(build, a, guard, out, INT64, |x: f32| to_long(x.trunc().into())),
+        (_, Int32) => return float_to_int(build, a, guard, out, INT32, |x: f64| to_int(x.trunc()) as i32),
+        _ => return float_to_int(build, a, guard, out, INT64, |x: f64| to_long(x.trunc())),
     }
     Ok(())
 }
 
-/// Without the fraction, if that is in the range.
-fn float_to_int<F: Pod, I: Pod>(
+/// An int dtype, and between which numbers a float has to be.
+type Range = (DType, f64, f64);
+
+const INT32: Range = (Int32, -2_147_483_649.0, 2_147_483_648.0);
+
+/// Below -2^63, which is an int64, the next double is 2,048 further down.
+const INT64: Range = (Int64, -9_223_372_036_854_777_856.0, 9_223_372_036_854_775_808.0);
+
+/// Without the fraction, if that is in the range; else zero.
+fn float_to_int<F: Pod + Default + Into<f64>, I: Pod>(
     build: Build,
     a: &[u8],
     guard: Option<&[u8]>,
     out: &mut [u8],
-    to: DType,
+    (to, low, high): Range,
     truncate: impl Fn(F) -> I,
-    exact: impl Fn(F) -> f64 + Copy,
 ) -> Result<(), (usize, Fault)> {
-    map1(build, a, out, truncate);
-    // Below -2^63, which is an int64, the next double is 2,048 further down.
-    let (low, high) = match to {
-        Int32 => (-2_147_483_649.0, 2_147_483_648.0),
-        _ => (-9_223_372_036_854_777_856.0, 9_223_372_036_854_775_808.0),
-    };
-    let is_faulty = move |x: F| !((exact(x) > low) & (exact(x) < high));
-    let fault = |x: F| if exact(x).is_nan() { Fault::NotANumber(to) } else { Fault::OutOfRange(to) };
-    find(build, a, guard, is_faulty, fault)
+    let fits = move |x: F| (x.into() > low) & (x.into() < high);
+    map1(build, a, out, |x| truncate(if fits(x) { x } else { F::default() }));
+    let fault = |x: F| if x.into().is_nan() { Fault::NotANumber(to) } else { Fault::OutOfRange(to) };
+    find(build, a, guard, move |x| !fits(x), fault)
 }
 
 /// Makes all NaNs of a block the same one: which one the arithmetic gives differs between CPUs and compilations.

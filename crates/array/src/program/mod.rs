@@ -48,8 +48,8 @@ pub struct Node {
     pub dtype: DType,
     /// What it takes.
     pub args: Vec<NodeId>,
-    /// Elements for which this bool is false can't fail, as nobody looks at their value: zero of a division or a power, and of a
-    /// cast the nearest there is, or the low bits. Only of nodes that can fail.
+    /// Elements for which this bool is false can't fail, as nobody looks at their value: zero, or the low
+    /// bits of an int64 as an int32. Only of nodes that can fail.
     pub guard: Option<NodeId>,
 }
 

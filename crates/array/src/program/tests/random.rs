@@ -203,7 +203,7 @@ fn cast(bits: u64, from: DType, to: DType) -> (u64, Option<Fault>) {
                 true => Some(Fault::NotANumber(to)),
                 false => (whole < low || whole >= high).then_some(Fault::OutOfRange(to)),
             };
-            (of_i(to, whole.clamp(low, high - 1)), fault)
+            (if fault.is_some() { 0 } else { of_i(to, whole) }, fault)
         }
         (false, Bool) => (u64::from(bits != 0), None),
         (false, Float32) => (u64::from((i(from, bits) as f32).to_bits()), None),

@@ -1,6 +1,7 @@
 //! A program made ready to run: who needs which register when, and what is the same for all elements.
 
-use super::{Node, NodeId, Op, Outcome, Program, Unary};
+use super::fuse::{Fused, Work, fuse, kept};
+use super::{NodeId, Op, Outcome, Program, Unary};
 use crate::DType;
 use crate::kernels::elementary;
 use crate::reduction::Reducer;
@@ -34,8 +35,8 @@ pub struct Instruction {
 /// What a step does.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Step {
-    /// What the node says.
-    Node(Op),
+    /// One node, or several in one.
+    Work(Work),
     /// Sine, and the cosine of the same values into this register.
     SinCos(usize),
     /// Cosine, and the sine of the same values into this register.
@@ -63,7 +64,7 @@ impl Compiled {
 }
 
 struct Compiler<'a> {
-    nodes: &'a [Node],
+    nodes: Vec<Fused>,
     outcome: &'a Outcome,
     places: Vec<Option<Place>>,
     /// After which node a node's value is not needed any more; none if nothing needs it.
@@ -80,13 +81,9 @@ const AT_THE_END: usize = usize::MAX;
 
 impl<'a> Compiler<'a> {
     fn new(program: &'a Program) -> Compiler<'a> {
-        let (nodes, outcome) = (&program.nodes[..], &program.outcome);
+        let (nodes, outcome) = (fuse(program), &program.outcome);
         let mut last_use = vec![None; nodes.len()];
-        let kept: Vec<NodeId> = match outcome {
-            Outcome::Elements(node) => vec![*node],
-            Outcome::Reductions(all) => all.iter().map(|(_, node)| *node).collect(),
-        };
-        kept.iter().for_each(|node| last_use[*node as usize] = Some(AT_THE_END));
+        kept(program).iter().for_each(|node| last_use[*node as usize] = Some(AT_THE_END));
         // What nobody needs is not computed: only a node that is needed needs others.
         for (at, node) in nodes.iter().enumerate().rev() {
             if last_use[at].is_some() {
@@ -98,7 +95,7 @@ impl<'a> Compiler<'a> {
         }
         let compiled =
             Compiled { instructions: Vec::new(), constants: Vec::new(), registers: 0, reductions: Vec::new() };
-        Compiler { nodes, outcome, places: vec![None; nodes.len()], last_use, free: Vec::new(), compiled }
+        Compiler { outcome, places: vec![None; nodes.len()], nodes, last_use, free: Vec::new(), compiled }
     }
 
     fn compile(mut self) -> Compiled {
@@ -123,21 +120,21 @@ impl<'a> Compiler<'a> {
 
     /// Finds a place for a node's value, and has it computed into that.
     fn place(&mut self, at: usize) {
-        let node = &self.nodes[at];
-        let place = match node.op {
-            Op::Input(input) => Place::Input(input as usize),
-            Op::Constant(bits) => {
+        let node = self.nodes[at].clone();
+        let place = match node.work {
+            Work::Node(Op::Input(input)) => Place::Input(input as usize),
+            Work::Node(Op::Constant(bits)) => {
                 self.compiled.constants.push((node.dtype, bits));
                 Place::Constant(self.compiled.constants.len() - 1)
             }
-            op => {
+            work => {
                 let step = match self.other_of_sin_cos(at) {
                     Some((other, step)) => {
                         let register = self.register();
                         self.places[other] = Some(Place::Register(register));
                         step(register)
                     }
-                    None => Step::Node(op),
+                    None => Step::Work(work),
                 };
                 let out = match *self.outcome {
                     Outcome::Elements(kept) if kept as usize == at => Place::Output,
@@ -158,16 +155,19 @@ impl<'a> Compiler<'a> {
     fn other_of_sin_cos(&self, at: usize) -> Option<(usize, StepWithOther)> {
         use elementary::Unary::{Cos, Sin};
         let node = &self.nodes[at];
-        let (other, step): (_, StepWithOther) = match node.op {
-            Op::Unary(Unary::Elementary(Sin)) => (Cos, Step::SinCos),
-            Op::Unary(Unary::Elementary(Cos)) => (Sin, Step::CosSin),
+        let (other, step): (_, StepWithOther) = match node.work {
+            Work::Node(Op::Unary(Unary::Elementary(Sin))) => (Cos, Step::SinCos),
+            Work::Node(Op::Unary(Unary::Elementary(Cos))) => (Sin, Step::CosSin),
             _ => return None,
         };
         let is_kept = |at: usize| matches!(*self.outcome, Outcome::Elements(kept) if kept as usize == at);
-        let wanted = Op::Unary(Unary::Elementary(other));
+        let wanted = Work::Node(Op::Unary(Unary::Elementary(other)));
         let found = (at + 1..self.nodes.len()).find(|later| {
             let candidate = &self.nodes[*later];
-            candidate.op == wanted && candidate.args == node.args && self.last_use[*later].is_some() && !is_kept(*later)
+            candidate.work == wanted
+                && candidate.args == node.args
+                && self.last_use[*later].is_some()
+                && !is_kept(*later)
         });
         found.map(|other| (other, step))
     }

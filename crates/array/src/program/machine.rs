@@ -4,13 +4,15 @@
 //! length of the program.
 
 use super::compile::{Compiled, Instruction, Place, Step};
+use super::fuse::{Arithmetic, Pair, Second, Work};
+use super::register::Register;
 use super::{Binary, Op, Unary};
 use crate::DType::{self, *};
 use crate::kernels::elementary;
 use crate::kernels::elementwise::{Any1, Any2, Map1, Map2, Map2Fast, Map3};
 use crate::kernels::number::{Number, int_pow_32, int_pow_64, rem, to_int, to_long};
-use crate::kernels::{Build, Loop};
-use crate::random;
+use crate::kernels::{self, Build, Loop};
+use crate::{Operation, random};
 use bytemuck::{Pod, cast_slice, cast_slice_mut};
 use std::fmt;
 
@@ -42,9 +44,6 @@ impl fmt::Display for Fault {
     }
 }
 
-/// A register: memory for one block of any dtype.
-type Register = Vec<u64>;
-
 /// Registers and constants of one thread.
 pub struct Machine<'a> {
     compiled: &'a Compiled,
@@ -66,16 +65,19 @@ pub struct Block<'a> {
 impl<'a> Machine<'a> {
     /// A machine for a program.
     pub fn new(compiled: &'a Compiled, build: Build) -> Machine<'a> {
-        let constant = |(dtype, bits): &(DType, u64)| match dtype.size() {
-            1 => vec![bits * 0x0101_0101_0101_0101; BLOCK / 8],
-            4 => vec![bits << 32 | bits; BLOCK / 2],
-            _ => vec![*bits; BLOCK],
+        let constant = |(number, (dtype, bits)): (usize, &(DType, u64))| {
+            let mut register = Register::new(compiled.registers + number);
+            let size = dtype.size();
+            for element in register.bytes_mut(BLOCK * size).chunks_exact_mut(size) {
+                element.copy_from_slice(&bits.to_le_bytes()[..size]);
+            }
+            register
         };
         Machine {
             compiled,
             build,
-            registers: vec![vec![0; BLOCK]; compiled.registers],
-            constants: compiled.constants.iter().map(constant).collect(),
+            registers: (0..compiled.registers).map(Register::new).collect(),
+            constants: compiled.constants.iter().enumerate().map(constant).collect(),
         }
     }
 
@@ -97,8 +99,8 @@ impl<'a> Machine<'a> {
         let bytes = block.len * dtype.size();
         match place {
             Place::Input(input) => block.inputs[input],
-            Place::Constant(constant) => &cast_slice(&self.constants[constant])[..bytes],
-            Place::Register(register) => &cast_slice(&self.registers[register])[..bytes],
+            Place::Constant(constant) => self.constants[constant].bytes(bytes),
+            Place::Register(register) => self.registers[register].bytes(bytes),
             Place::Output => unreachable!("nothing is computed from the result"),
         }
     }
@@ -110,7 +112,7 @@ impl<'a> Machine<'a> {
             return self.step_into(instruction, block, output);
         };
         let mut taken = std::mem::take(&mut self.registers[register]);
-        let result = self.step_into(instruction, block, &mut cast_slice_mut(&mut taken)[..bytes]);
+        let result = self.step_into(instruction, block, taken.bytes_mut(bytes));
         self.registers[register] = taken;
         result
     }
@@ -123,7 +125,7 @@ impl<'a> Machine<'a> {
     ) -> Result<(), (usize, Fault)> {
         if let Step::SinCos(other) | Step::CosSin(other) = instruction.op {
             let mut taken = std::mem::take(&mut self.registers[other]);
-            let second = &mut cast_slice_mut::<u64, f64>(&mut taken)[..block.len];
+            let second = cast_slice_mut(taken.bytes_mut(block.len * size_of::<f64>()));
             let input = cast_slice(self.value(instruction.args[0], Float64, block));
             let (sin, cos) = match instruction.op {
                 Step::SinCos(_) => (cast_slice_mut(out), second),
@@ -137,20 +139,26 @@ impl<'a> Machine<'a> {
         let build = self.build;
         match instruction.op {
             Step::Copy => out.copy_from_slice(arg(0)),
-            Step::Node(Op::Unary(unary)) => run_unary(build, unary, instruction.input, arg(0), out),
-            Step::Node(Op::Where) => {
+            Step::Work(Work::Named(Operation::Example1)) => kernels::example1(cast_slice(arg(0)), cast_slice_mut(out)),
+            Step::Work(Work::Named(Operation::Example2)) => kernels::example2(cast_slice(arg(0)), cast_slice_mut(out)),
+            Step::Work(Work::Pair(pair)) => {
+                let third = if pair.second == Second::Square { arg(0) } else { arg(2) };
+                run_pair(build, pair, [arg(0), arg(1), third], out);
+            }
+            Step::Work(Work::Node(Op::Unary(unary))) => run_unary(build, unary, instruction.input, arg(0), out),
+            Step::Work(Work::Node(Op::Where)) => {
                 let condition = self.value(instruction.args[0], Bool, block);
                 choose(build, instruction.dtype, condition, arg(1), arg(2), out);
             }
-            Step::Node(Op::Cast) => {
+            Step::Work(Work::Node(Op::Cast)) => {
                 let guard = instruction.guard.map(|guard| self.value(guard, Bool, block));
                 return cast(build, (instruction.input, instruction.dtype), arg(0), guard, out);
             }
-            Step::Node(Op::Binary(binary)) => {
+            Step::Work(Work::Node(Op::Binary(binary))) => {
                 let guard = instruction.guard.map(|guard| self.value(guard, Bool, block));
                 return run_binary(build, binary, instruction.input, (arg(0), arg(1)), guard, out);
             }
-            Step::Node(op) => generate(op, instruction.dtype, block.start, out),
+            Step::Work(Work::Node(op)) => generate(op, instruction.dtype, block.start, out),
             Step::SinCos(_) | Step::CosSin(_) => unreachable!("done above"),
         }
         Ok(())
@@ -332,6 +340,33 @@ fn find<A: Pod>(
     }
     let counts = |at: &usize| is_faulty(a[*at]) && guard.is_none_or(|guard| guard[*at] != 0);
     (0..a.len()).find(counts).map_or(Ok(()), |at| Err((at, fault(a[at]))))
+}
+
+/// Two operations of float64 in one loop.
+fn run_pair(build: Build, pair: Pair, [a, b, c]: [&[u8]; 3], out: &mut [u8]) {
+    let (a, b, c): (&[f64], &[f64], &[f64]) = (cast_slice(a), cast_slice(b), cast_slice(c));
+    let out = cast_slice_mut(out);
+    macro_rules! with_first {
+        ($first:tt) => {
+            match pair.second {
+                Second::Left(Arithmetic::Add) => build.run(Map3(a, b, c, out, |a, b, c| (a $first b) + c)),
+                Second::Left(Arithmetic::Sub) => build.run(Map3(a, b, c, out, |a, b, c| (a $first b) - c)),
+                Second::Left(Arithmetic::Mul) => build.run(Map3(a, b, c, out, |a, b, c| (a $first b) * c)),
+                Second::Left(Arithmetic::Div) => build.run(Map3(a, b, c, out, |a, b, c| (a $first b) / c)),
+                Second::Right(Arithmetic::Add) => build.run(Map3(a, b, c, out, |a, b, c| c + (a $first b))),
+                Second::Right(Arithmetic::Sub) => build.run(Map3(a, b, c, out, |a, b, c| c - (a $first b))),
+                Second::Right(Arithmetic::Mul) => build.run(Map3(a, b, c, out, |a, b, c| c * (a $first b))),
+                Second::Right(Arithmetic::Div) => build.run(Map3(a, b, c, out, |a, b, c| c / (a $first b))),
+                Second::Square => build.run(Map2(a, b, out, |a: f64, b: f64| (a $first b) * (a $first b))),
+            }
+        };
+    }
+    match pair.first {
+        Arithmetic::Add => with_first!(+),
+        Arithmetic::Sub => with_first!(-),
+        Arithmetic::Mul => with_first!(*),
+        Arithmetic::Div => with_first!(/),
+    }
 }
 
 fn choose(build: Build, dtype: DType, condition: &[u8], a: &[u8], b: &[u8], out: &mut [u8]) {

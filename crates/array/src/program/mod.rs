@@ -6,8 +6,11 @@
 
 mod build;
 mod compile;
+mod fuse;
 mod machine;
 mod op;
+mod prune;
+mod register;
 pub mod run;
 mod text;
 

@@ -118,7 +118,7 @@ impl Cluster {
         let mut inputs = vec![source];
         let program = parse_expression(text, version.dtype, &mut |name| self.input(name, version, &mut inputs));
         match program {
-            Ok(program) => Ok(plan(array_name, text, program, inputs, version)),
+            Ok(program) => Ok(plan_pruned(array_name, text, program, &inputs, version)),
             Err(_) if is_one_word(text) => Err(unknown_operation(text)),
             Err(error) => Err(bad_expression(&error).array(array_name)),
         }
@@ -131,7 +131,7 @@ impl Cluster {
         let mut inputs = vec![source];
         let parsed = parse_reductions(text, version.dtype, &mut |name| self.input(name, version, &mut inputs));
         let (program, reductions) = parsed.map_err(|error| bad_expression(&error).array(array_name.clone()))?;
-        Ok(Plan { reductions, ..plan(array_name, text, program, inputs, version) })
+        Ok(Plan { reductions, ..plan_pruned(array_name, text, program, &inputs, version) })
     }
 
     fn plan_generator(&self, generate: &GenerateArray) -> Result<Plan, WireError> {
@@ -318,6 +318,12 @@ impl Cluster {
     fn copy_bytes(&self, copy: CopyId) -> u64 {
         self.catalog.version(copy.version()).map_or(0, |version| version.segment_bytes(copy.segment()))
     }
+}
+
+/// As [`plan`], without what the program does not need.
+fn plan_pruned(array_name: String, text: &str, program: Program, inputs: &[VersionId], version: &Version) -> Plan {
+    let (program, read) = program.pruned();
+    plan(array_name, text, program, read.into_iter().map(|input| inputs[input]).collect(), version)
 }
 
 fn plan(array_name: String, text: &str, program: Program, inputs: Vec<VersionId>, version: &Version) -> Plan {

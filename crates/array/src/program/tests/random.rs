@@ -389,6 +389,23 @@ proptest! {
         }
     }
 
+    #[test]
+    fn all_builds_give_the_same(program in programs(), seed: u64) {
+        let len = BLOCK - 3;
+        let (compiled, dtype) = (compile::Compiled::new(&program), program.output().unwrap());
+        let inputs = inputs_of(&program, seed, len);
+        let inputs: Vec<&[u8]> = inputs.iter().map(Buffer::as_bytes).collect();
+        let block = machine::Block { start: 77, len, inputs: &inputs };
+        let run = |build: Build| {
+            let mut output = Buffer::zeroed(len * dtype.size());
+            let result = machine::Machine::new(&compiled, build).run(&block, output.as_bytes_mut());
+            machine::make_nans_equal(build, dtype, output.as_bytes_mut());
+            result.map(|()| output)
+        };
+        let all: Vec<_> = Build::all().into_iter().map(run).collect();
+        prop_assert!(all.iter().all(|result| *result == all[0]), "{}", program);
+    }
+
     /// Each kept node is in a register of its own to the end, whatever the others need.
     #[test]
     fn what_is_reduced_is_what_elements_give(

@@ -9,7 +9,7 @@
 //! [`KERNELS_ID`] names those bits.
 //!
 //! Absent on purpose: sockets, JSON, names of arrays, copies, errors of other nodes. Slices in, slices out.
-//! Also absent: a thread pool. [`Operation::apply`] splits its work on the rayon pool that it is called on.
+//! Also absent: a thread pool. [`Program::apply_into`] and [`Program::reduce`] split their work on the rayon pool that they are called on.
 //!
 //! Bytes are little-endian, in memory as on the wire, so a buffer is sent as it lies.
 

@@ -12,9 +12,9 @@ use crate::{Buffer, DType, Program};
 /// A function of one element, applied to every element of an array.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Operation {
-    /// float64: `(sin x + cos x)^2 / (sqrt|x| + 1)`; see [`kernels::example1`].
+    /// float64: `(sin x + cos x)^2 / (sqrt|x| + 1)`; see [`crate::kernels::example1`].
     Example1,
-    /// int32: `trunc((x ln x) mod 7)` of multiples of 3 and of 500 to 1000; see [`kernels::example2`].
+    /// int32: `trunc((x ln x) mod 7)` of multiples of 3 and of 500 to 1000; see [`crate::kernels::example2`].
     Example2,
 }
 

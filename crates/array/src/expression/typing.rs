@@ -54,6 +54,9 @@ pub enum Comparison {
     Ne,
 }
 
+/// Int powers up to this one are products, 12 at most; a step that multiplies in a loop for each element takes as long as some 20.
+const INT_POWER_MAX: i64 = 64;
+
 /// A program in the making, with the condition under which a value is looked at.
 pub struct Typing {
     pub builder: Builder,
@@ -171,6 +174,9 @@ impl Typing {
         }
         let base = self.as_dtype(a, common)?;
         let times = |typing: &mut Typing, b| typing.builder.binary(Binary::Mul, base, b, None);
+        if let (true, Value::Int(exponent @ 0..=INT_POWER_MAX)) = (is_int, b) {
+            return self.int_power(base, exponent, common);
+        }
         match exponent {
             Some(1.0) => return Ok(Value::Node(base)),
             Some(2.0) => return times(self, base).map(Value::Node),
@@ -189,6 +195,23 @@ impl Typing {
             true => self.binary_in(Binary::IntPow, a, b, common),
             false => self.elementary_2(elementary::Binary::Pow, a, b, common),
         }
+    }
+
+    /// An int power as products: which are multiplied first makes no difference, as ints wrap.
+    fn int_power(&mut self, base: NodeId, exponent: i64, dtype: DType) -> Result<Value> {
+        let mut power = None;
+        for bit in (0..i64::BITS - exponent.leading_zeros()).rev() {
+            if let Some(half) = power {
+                power = Some(self.builder.binary(Binary::Mul, half, half, None)?);
+            }
+            if exponent >> bit & 1 == 1 {
+                power = Some(match power {
+                    Some(power) => self.builder.binary(Binary::Mul, power, base, None)?,
+                    None => base,
+                });
+            }
+        }
+        power.map_or_else(|| self.as_dtype(Value::Int(1), dtype), Ok).map(Value::Node)
     }
 
     pub fn compare(&mut self, comparison: Comparison, a: Value, b: Value) -> Result<Value> {

@@ -1,7 +1,7 @@
 //! Typed programs: what is computed from the elements of arrays, one element after the other, and what is kept of it.
 //!
 //! A [`Program`] is a list of [`Node`]s, each of which computes one value from values before it. A [`Builder`] makes one and
-//! checks every type; [`Program::from_str`] reads what [`Program`] prints, and checks the same, so that a worker can run what it
+//! checks every type; [`FromStr`](std::str::FromStr) reads what [`Program`] prints, and checks the same, so that a worker can run what it
 //! is sent. [`run`] has the machine that runs one, block by block.
 
 mod build;

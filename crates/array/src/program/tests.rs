@@ -1,5 +1,6 @@
 //! Programs against naive loops.
 
+mod evaluator;
 mod guards;
 mod pieces;
 mod random;

@@ -123,6 +123,7 @@ macro_rules! ask {
 mod compute;
 
 pub use compute::{ApplyOptions, GenerateOptions, scalar};
+#[cfg(feature = "cli")]
 pub(crate) use compute::{random_seed, shortened};
 
 impl Cluster {

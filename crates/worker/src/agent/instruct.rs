@@ -60,7 +60,7 @@ impl Agent {
             match planned {
                 Ok(Some(held)) => reports.add(&origin, &held),
                 Ok(None) => {}
-                Err(Refusal { source, error }) => reports.fail(&origin, result, source, error),
+                Err(refusal) => refusal.tell(&mut reports, &origin, result),
             }
         }
         self.send_reports(reports);
@@ -105,8 +105,8 @@ impl Agent {
                     verify: task.verify,
                     request: task.origin.request.clone(),
                 })),
-                Err(Refusal { source, error }) => {
-                    reports.fail(&task.origin, result, source, error);
+                Err(refusal) => {
+                    refusal.tell(&mut reports, &task.origin, result);
                     let ended = self.results.end(job).expect("it has just begun");
                     store.release(ended.room);
                 }
@@ -156,7 +156,7 @@ impl Agent {
             };
             match stored {
                 Ok(copy) => reports.add(&task.origin, &copy),
-                Err(Refusal { source, error }) => reports.fail(&task.origin, result, source, error),
+                Err(refusal) => refusal.tell(&mut reports, &task.origin, result),
             }
         }
         if !broken.is_empty() {
@@ -287,12 +287,19 @@ impl Agent {
 struct Refusal {
     /// The version whose copy is missing or broken, if that is why.
     source: Option<VersionId>,
-    error: WireError,
+    /// On the heap: results are returned often, refusals seldom.
+    error: Box<WireError>,
 }
 
 impl From<WireError> for Refusal {
     fn from(error: WireError) -> Refusal {
-        Refusal { source: None, error }
+        Refusal { source: None, error: Box::new(error) }
+    }
+}
+
+impl Refusal {
+    fn tell(self, reports: &mut Reports, origin: &Arc<Origin>, result: CopyId) {
+        reports.fail(origin, result, self.source, *self.error);
     }
 }
 
@@ -323,7 +330,7 @@ fn range_of(result: CopyId, task: &ResultTask, sources: &[Arc<Segment>]) -> Resu
 fn sources_of(store: &Store, result: CopyId, task: &ResultTask) -> Result<Vec<Arc<Segment>>, Refusal> {
     let mut elements = None;
     let source = |(version, dtype): (&VersionId, &DType)| {
-        let missing = |error| Refusal { source: Some(*version), error };
+        let missing = |error| Refusal { source: Some(*version), error: Box::new(error) };
         let source = store.get_or_refuse(CopyId(*version, result.segment())).map_err(missing)?;
         let elements = *elements.get_or_insert(source.len());
         if source.dtype() != *dtype || source.len() != elements {
@@ -357,6 +364,6 @@ impl ComputeFailure {
                 (None, WireError::new(ErrorCode::Internal, why))
             }
         };
-        Refusal { source, error: error.segments([segment]) }
+        Refusal { source, error: Box::new(error.segments([segment])) }
     }
 }

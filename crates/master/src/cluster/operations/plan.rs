@@ -261,10 +261,7 @@ impl Cluster {
             true => self.plan_reductions(&explain.array_id, &explain.operation)?,
             false => self.plan_expression(&explain.array_id, &explain.operation)?,
         };
-        let refusal = match self.enough_workers(plan.segments() > 0).and_then(|_| self.check_room(&plan)) {
-            Ok(()) => None,
-            Err(error) => Some(error),
-        };
+        let refusal = self.enough_workers(plan.segments() > 0).and_then(|_| self.check_room(&plan)).err();
         let is_reduced = plan.program.output().is_none();
         let receives = self.costs.receives(fingerprint(&plan.program), self.most_threads());
         let explanation = Explanation {

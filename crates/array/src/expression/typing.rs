@@ -4,7 +4,7 @@
 
 use crate::DType::{self, *};
 use crate::kernels::elementary;
-use crate::program::{Binary, Builder, COMPUTED, NodeId, Op, Unary, is_computed};
+use crate::program::{Binary, Builder, COMPUTED, Node, NodeId, Op, Unary, is_computed};
 
 /// A value so far.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -189,12 +189,25 @@ impl Typing {
                 let one = self.as_dtype(Value::Int(1), common)?;
                 return self.builder.binary(Binary::Div, one, base, None).map(Value::Node);
             }
+            Some(exponent) if !is_int => {
+                if let Some(power) = elementary::EXPONENTS.into_iter().find(|power| f64::from(*power) == exponent) {
+                    return self.float_power(base, power, common);
+                }
+            }
             _ => {}
         }
         match is_int {
             true => self.binary_in(Binary::IntPow, a, b, common),
             false => self.elementary_2(elementary::Binary::Pow, a, b, common),
         }
+    }
+
+    /// A small power of a float, in float64 and rounded once.
+    fn float_power(&mut self, base: NodeId, exponent: u8, dtype: DType) -> Result<Value> {
+        let double = self.builder.cast(base, Float64, None)?;
+        let op = Op::Power(exponent);
+        let power = self.builder.add(Node { op, dtype: Float64, args: vec![double], guard: None })?;
+        self.builder.cast(power, dtype, None).map(Value::Node)
     }
 
     /// An int power as products: which are multiplied first makes no difference, as ints wrap.
@@ -368,7 +381,7 @@ impl Typing {
         if !is_computed(dtype) {
             return Err(format!("it is {dtype}, which is stored only; {COMPUTED} are computed"));
         }
-        let node = crate::program::Node { op: Op::Input(input), dtype, args: vec![], guard: None };
+        let node = Node { op: Op::Input(input), dtype, args: vec![], guard: None };
         self.builder.add(node).map(Value::Node)
     }
 }

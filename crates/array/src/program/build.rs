@@ -2,6 +2,7 @@
 
 use super::op::can_fail;
 use super::{Binary, INPUTS_MAX, NODES_MAX, Node, NodeId, Op, Outcome, Program, REDUCTIONS_MAX, Unary, is_computed};
+use crate::kernels::elementary;
 use crate::reduction::Reducer;
 use crate::{DType, Operation};
 use std::collections::HashMap;
@@ -95,6 +96,9 @@ impl Builder {
             },
             (Op::Normal { .. }, []) => *dtype == DType::Float64,
             (Op::Cast, [from]) => from != dtype,
+            (Op::Power(exponent), [DType::Float64]) => {
+                *dtype == DType::Float64 && elementary::EXPONENTS.contains(exponent)
+            }
             (Op::Unary(unary), [from]) => unary.output(*from) == Some(*dtype),
             (Op::Binary(binary), [a, b]) => a == b && binary.output(*a) == Some(*dtype),
             (Op::Where, [DType::Bool, a, b]) => a == dtype && b == dtype,

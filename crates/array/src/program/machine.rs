@@ -145,6 +145,9 @@ impl<'a> Machine<'a> {
                 let third = if pair.second == Second::Square { arg(0) } else { arg(2) };
                 run_pair(build, pair, [arg(0), arg(1), third], out);
             }
+            Step::Work(Work::Node(Op::Power(exponent))) => {
+                elementary::integer_power(build, exponent, cast_slice(arg(0)), cast_slice_mut(out));
+            }
             Step::Work(Work::Node(Op::Unary(unary))) => run_unary(build, unary, instruction.input, arg(0), out),
             Step::Work(Work::Node(Op::Where)) => {
                 let condition = self.value(instruction.args[0], Bool, block);

@@ -37,6 +37,8 @@ pub enum Op {
     },
     /// The same value as another dtype. Of a NaN or what is out of range, it fails.
     Cast,
+    /// A float64 to the power of this number, one of [`elementary::EXPONENTS`].
+    Power(u8),
     /// Of one value.
     Unary(Unary),
     /// Of two values of one dtype.

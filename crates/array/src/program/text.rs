@@ -42,6 +42,7 @@ impl Display for Op {
             Op::Uniform { seed, low, high } => write!(f, "uniform {seed} {:x} {:x}", low.to_bits(), high.to_bits()),
             Op::Integers { seed, low, high } => write!(f, "integers {seed} {low} {high}"),
             Op::Normal { seed } => write!(f, "normal {seed}"),
+            Op::Power(exponent) => write!(f, "power {exponent}"),
             Op::Cast => f.write_str("cast"),
             Op::Unary(unary) => f.write_str(unary.name()),
             Op::Binary(binary) => f.write_str(binary.name()),
@@ -153,6 +154,7 @@ fn read_op(words: &mut Words) -> Result<(Op, usize), String> {
         }
         "integers" => (Op::Integers { seed: words.number()?, low: words.number()?, high: words.number()? }, 0),
         "normal" => (Op::Normal { seed: words.number()? }, 0),
+        "power" => (Op::Power(words.number()?), 1),
         "cast" => (Op::Cast, 1),
         "where" => (Op::Where, 3),
         name => {

@@ -3,7 +3,7 @@
 use std::f64::consts::FRAC_PI_2;
 
 use array::kernels::Build;
-use array::kernels::elementary::{Binary, Unary};
+use array::kernels::elementary::{Binary, EXPONENTS, Unary, integer_power};
 use rayon::prelude::*;
 
 use crate::points::Points;
@@ -49,7 +49,23 @@ fn assert_within_limit(name: &str, Worst { ulps, at }: Worst) {
     assert!(ulps <= LIMIT, "{name} is {ulps} units in the last place off at {at:?}");
 }
 
+/// Powers that are products.
+fn assert_powers_exact(points: &Points) {
+    let bases: Vec<f64> = points.binary(Binary::Pow).into_iter().map(|(base, _)| base).collect();
+    for exponent in EXPONENTS {
+        let mut output = vec![0.0; bases.len()];
+        integer_power(Build::best(), exponent, &bases, &mut output);
+        let error = |reference: &mut Reference, (&x, &y): (&f64, &f64)| Worst {
+            ulps: ulps(y, &reference.binary(Binary::Pow, x, exponent.into())),
+            at: (x, exponent.into()),
+        };
+        let worst = bases.par_iter().zip(&output).map_init(Reference::new, error).reduce(Worst::default, Worst::max);
+        assert_within_limit("power", worst);
+    }
+}
+
 fn assert_exact(points: Points) {
+    assert_powers_exact(&points);
     for function in Unary::ALL {
         assert_within_limit(function.name(), worst_unary(function, &points.unary(function)));
     }

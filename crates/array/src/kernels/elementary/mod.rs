@@ -14,12 +14,15 @@ mod arctangent;
 mod double_double;
 mod exponential;
 mod hyperbolic;
+mod integer_power;
 mod logarithm;
 mod map;
 mod power;
 mod remainder;
 mod root;
 mod trigonometric;
+
+pub use integer_power::{EXPONENTS, integer_power};
 
 pub(super) use double_double::ROUND;
 pub(super) use logarithm::ln;

@@ -2,7 +2,7 @@
 
 use super::super::machine::Fault;
 use super::*;
-use crate::kernels::Build;
+use crate::kernels::{Build, elementary};
 use crate::random;
 use DType::*;
 
@@ -21,6 +21,11 @@ pub fn evaluate(program: &Program, inputs: &[Buffer], start: u64, at: usize) -> 
             Op::Constant(bits) => (bits, None),
             Op::Index => (start + at as u64, None),
             Op::Uniform { .. } | Op::Normal { .. } | Op::Integers { .. } => (generate(node, start + at as u64), None),
+            Op::Power(exponent) => {
+                let mut y = [0.0_f64];
+                elementary::integer_power(Build::best(), exponent, &[f64::from_bits(arg(0))], &mut y);
+                (y[0].to_bits(), None)
+            }
             Op::Cast => cast(arg(0), from, node.dtype),
             Op::Unary(function) => (unary(function, from, arg(0)), None),
             Op::Binary(function) => binary(function, from, arg(0), arg(1)),

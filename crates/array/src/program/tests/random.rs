@@ -58,6 +58,9 @@ fn build(inputs: Vec<DType>, choices: &[Choice]) -> (Builder, usize) {
                 let unary = unary[numbers[1] % unary.len()];
                 (Op::Unary(unary), unary.output(from).unwrap_or(from), vec![a])
             }
+            6 if from == Float64 && numbers[1].is_multiple_of(4) => {
+                (Op::Power((4 + numbers[2] % 13) as u8), from, vec![a])
+            }
             6 => {
                 let Some(condition) = of(&builder, numbers[1], Bool) else { continue };
                 (Op::Where, from, vec![condition, a, of(&builder, numbers[2], from).unwrap()])

@@ -71,6 +71,7 @@ pub fn generate(random: &mut Random, workers: usize, from: Duration, until: Dura
 
 impl World {
     pub(crate) fn on_fault(&mut self, fault: Fault) {
+        self.checker.disturbed.get_or_insert(self.now);
         match fault {
             Fault::KillWorker { worker, down } => {
                 if self.may_lose(worker) && self.may_kill_one_more() {

@@ -231,7 +231,7 @@ impl Cluster {
             member.fetching = member.fetching.saturating_sub(1);
         }
         self.changed = true;
-        if !is_expected && self.operations.contains_key(&copy.0) {
+        if !is_expected {
             return; // the instruction to drop it may have crossed this; its heartbeats tell whether it is there
         }
         if let Some(error) = complete.error {
@@ -263,6 +263,7 @@ impl Cluster {
             member.add(copy);
         }
         if in_catalog.is_some() && wanted {
+            self.keep_gathered(copy.id(), worker);
             self.copies_added.push((copy.id(), worker.clone()));
         }
     }

@@ -121,6 +121,12 @@ impl Cluster {
         self.start_fetch(record, dtype, target, &self.readers(copy));
     }
 
+    /// A copy that was fetched for an operation will be one of the catalog's, and stays when the operation ends.
+    pub(in crate::cluster) fn keep_gathered(&mut self, copy: CopyId, worker: &WorkerId) {
+        let gathered = (copy, worker.clone());
+        self.operations.values_mut().for_each(|running| drop(running.gathered.remove(&gathered)));
+    }
+
     /// Drops what was fetched for an operation that has ended, unless somebody else needs it there.
     pub(super) fn drop_gathered(&mut self, gathered: BTreeSet<(CopyId, WorkerId)>) {
         for (copy, worker) in gathered {

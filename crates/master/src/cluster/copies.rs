@@ -214,7 +214,9 @@ impl Cluster {
             self.members.get(worker).is_some_and(|member| !member.in_flight.is_empty() || !member.queue.is_empty());
         let staged = self.uploads.keys().chain(self.operations.keys());
         let holds_staged = staged.into_iter().any(|version| self.holds_any(worker, *version));
-        !busy && !holds_staged && self.catalog.holdings(worker).all(|copy| self.survives_draining(copy))
+        // What it is being sent it may have without our having heard of it.
+        let is_written_to = self.uploads.values().any(|upload| upload.is_planned_on(worker));
+        !busy && !holds_staged && !is_written_to && self.catalog.holdings(worker).all(|copy| self.survives_draining(copy))
     }
 
     fn holds_any(&self, worker: &WorkerId, version: VersionId) -> bool {

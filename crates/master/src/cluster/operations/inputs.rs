@@ -47,9 +47,9 @@ impl Cluster {
         self.operations.values().any(|running| running.gathered.contains(&(copy, worker.clone())))
     }
 
-    /// Workers that stay and know more than named operations.
-    pub(super) fn native_workers(&self) -> impl Iterator<Item = (&WorkerId, &Member)> {
-        self.members.iter().filter(|(_, member)| member.level() > 1 && member.stays())
+    /// Workers that know more than named operations.
+    fn native_workers(&self) -> impl Iterator<Item = (&WorkerId, &Member)> {
+        self.members.iter().filter(|(_, member)| member.level() > 1 && member.up)
     }
 
     /// Whether there is somebody who knows more than named operations; an error if nobody will come soon.
@@ -75,7 +75,8 @@ impl Cluster {
         let lacks = |worker: &WorkerId| -> Vec<CopyId> {
             copies.iter().filter(|copy| !self.has(worker, **copy)).copied().collect()
         };
-        let able = self.native_workers().map(|(worker, member)| (lacks(worker), member.fetching, worker.clone()));
+        let able = self.native_workers().filter(|(_, member)| member.stays());
+        let able = able.map(|(worker, member)| (lacks(worker), member.fetching, worker.clone()));
         let best = able.min_by_key(|(lacks, fetching, _)| (lacks.len(), *fetching));
         best.map(|(lacks, _, worker)| (worker, lacks))
     }
@@ -124,7 +125,9 @@ impl Cluster {
     /// A copy that was fetched for an operation will be one of the catalog's, and stays when the operation ends.
     pub(in crate::cluster) fn keep_gathered(&mut self, copy: CopyId, worker: &WorkerId) {
         let gathered = (copy, worker.clone());
-        self.operations.values_mut().for_each(|running| drop(running.gathered.remove(&gathered)));
+        for running in self.operations.values_mut() {
+            running.gathered.remove(&gathered);
+        }
     }
 
     /// Drops what was fetched for an operation that has ended, unless somebody else needs it there.

@@ -7,7 +7,7 @@
 //! | command | |
 //! |---|---|
 //! | `cluster workers=N replication=R [level-1=N]` | starts a master and N workers: w1, w2, …; the first ones stand in for workers of level 1 |
-//! | `create NAME len=N [dtype=double] [replace=true]`, `apply NAME [into=NAME]`, `get NAME [array=true] [range=A:B]`, `delete NAME` | a client does it, and its answer is checked value by value; `wait=no` goes on at once, `client=2` is another client, `timeout=S` |
+//! | `create NAME len=N [dtype=double] [replace=true]`, `generate NAME GENERATOR [dtype=double] [seed=N]`, `apply NAME [EXPRESSION] [into=NAME]`, `reduce NAME REDUCTIONS`, `explain NAME EXPRESSION`, `get NAME [array=true] [range=A:B]`, `delete NAME` | a client does it, and its answer is checked value by value; `wait=no` goes on at once, `client=2` is another client, `timeout=S` |
 //! | `ask TYPE [KEY=VALUE]` | any other request, with the interesting part of its answer |
 //! | `wait` | until all clients are answered |
 //! | `advance ms=N us=N` | lets time pass |
@@ -17,7 +17,8 @@
 //! | `join W` | one more worker |
 //! | `status`, `info NAME`, `recovery` | how the master sees it |
 
-use crate::sim::clients::{Content, Wish};
+use crate::sim::model::Content;
+use crate::sim::wishes::Wish;
 use crate::sim::faults::Fault;
 use crate::sim::processes::still_network;
 use crate::sim::{Action, Node, Plan, World};
@@ -131,7 +132,7 @@ impl Runner for Story {
         line.end()?;
         if wait {
             let waiting = |world: &World| (0..CLIENTS).any(|n| world.client(n).is_waiting());
-            let clients_act = matches!(line.name.as_str(), "create" | "apply" | "get" | "delete" | "ask" | "wait");
+            let clients_act = matches!(line.name.as_str(), "create" | "apply" | "reduce" | "generate" | "explain" | "get" | "delete" | "ask" | "wait");
             if clients_act && !world.run_while(WAIT, waiting) {
                 return Err(format!("no answer: {}", world.who_waits()).into());
             }
@@ -198,7 +199,22 @@ impl Story {
                 let replace = line.take("replace")?.unwrap_or(false);
                 Wish::Create { name: line.next()?, content: Content::generate(self.made, len, dtype), replace }
             }
-            "apply" => Wish::Apply { name: line.next()?, into: line.take("into")? },
+            "apply" => Wish::Apply {
+                name: line.next()?,
+                operation: line.positional.pop_front(),
+                into: line.take("into")?,
+            },
+            "reduce" => Wish::Reduce { name: line.next()?, reductions: line.next()? },
+            "generate" => Wish::Generate {
+                name: line.next()?,
+                generator: line.next()?,
+                dtype: line.take("dtype")?,
+                seed: line.take("seed")?.unwrap_or(0),
+            },
+            "explain" => {
+                let explain = Explain { array_id: line.next()?, operation: line.next()? };
+                Wish::Ask(Box::new(explain.into()))
+            }
             "get" => {
                 let range = line.take::<String>("range")?;
                 let range = match range.as_deref().and_then(|range| range.split_once(':')) {

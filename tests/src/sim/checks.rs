@@ -2,7 +2,9 @@
 
 use super::{Node, World};
 use protocol::message::Body;
-use protocol::message::client::{ArrayCommitted, OperationComplete, OperationState};
+use protocol::message::client::{
+    ArrayCommitted, OperationComplete, OperationState, Receipt, WorkerInfo, WorkerReceipt, WorkerState,
+};
 use protocol::{CopyId, Epoch, Message, Reference, VersionId, WorkerId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -23,6 +25,10 @@ pub struct Checker {
     pub(crate) flipped: BTreeSet<CopyId>,
     /// When workers were killed.
     pub(crate) killed: Vec<Duration>,
+    /// When the master last had no worker but those of level 1, or none that it was sure of.
+    pub(crate) without_native: Option<Duration>,
+    /// When the first fault came.
+    pub(crate) disturbed: Option<Duration>,
 }
 
 /// What the master believes, as far as stories tell it.
@@ -47,6 +53,9 @@ impl World {
         if self.watched {
             self.watch_master();
         }
+        if self.plan.level_1 > 0 {
+            self.look_for_native_workers();
+        }
         if self.checker.steps.is_multiple_of(EXPENSIVE_EVERY) {
             self.check_thoroughly();
         }
@@ -55,6 +64,29 @@ impl World {
     /// All checks, now.
     pub fn check_now(&mut self) {
         self.check_thoroughly();
+    }
+
+    fn look_for_native_workers(&mut self) {
+        let Some(cluster) = &self.master.cluster else { return };
+        let is_native = |worker: &WorkerInfo| World::worker_number(&worker.id) >= self.plan.level_1;
+        let alive = |worker: &WorkerInfo| worker.state == WorkerState::Alive;
+        if !cluster.list_workers().workers.iter().any(|worker| is_native(worker) && alive(worker)) {
+            self.checker.without_native = Some(self.now);
+        }
+    }
+
+    /// A receipt must add up. What was computed and could not be told, because its connection was lost, is in none.
+    pub(crate) fn check_receipt(&self, receipt: &Receipt, input_bytes: u64) {
+        if !receipt.workers.is_empty() {
+            let sum = |bytes: fn(&WorkerReceipt) -> u64| receipt.workers.iter().map(bytes).sum::<u64>();
+            assert_eq!(receipt.bytes_read, sum(|worker| worker.bytes_read), "{receipt:?}");
+            assert_eq!(receipt.bytes_written, sum(|worker| worker.bytes_written), "{receipt:?}");
+        }
+        let undisturbed = self.plan.network.loss_one_in == 0 && self.checker.disturbed.is_none();
+        if undisturbed && self.plan.level_1 == 0 {
+            assert!(receipt.bytes_read >= input_bytes, "{input_bytes} bytes at least must be read: {receipt:?}");
+            assert_eq!((receipt.retries, receipt.promoted), (0, 0), "nothing has failed: {receipt:?}");
+        }
     }
 
     /// Writes down what has changed in what the master believes: workers, and versions with their copies.
@@ -154,7 +186,7 @@ impl World {
 
     /// Who waits for what, for people.
     pub fn who_waits(&self) -> String {
-        let wishes = self.clients.iter().filter_map(|client| client.wish()).map(super::clients::describe);
+        let wishes = self.clients.iter().filter_map(|client| client.wish()).map(super::wishes::describe);
         let pending = self.master.cluster.iter().flat_map(|cluster| cluster.pending_requests());
         let waits: Vec<String> = wishes.chain(pending).collect();
         waits.join("; ")
@@ -200,7 +232,13 @@ impl World {
         for n in 0..self.workers.len() {
             let Some(store) = &self.workers[n].store else { continue };
             for copy in store.inventory() {
-                assert!(cluster.is_needed(copy.0), "w{} keeps {}, which nobody needs", n + 1, copy.id());
+                let me = WorkerId::from(World::name_of(Node::Worker(n)).as_str());
+                // Of what the catalog has forgotten, somebody may still be reading.
+                let is_needed = match catalog.segment(copy.id()) {
+                    Some(segment) => segment.holders.contains(&me),
+                    None => cluster.is_needed(copy.0),
+                };
+                assert!(is_needed, "{me} keeps {}, which nobody needs there", copy.id());
             }
             assert_eq!(store.reserved(), 0, "w{} keeps room for nobody", n + 1);
         }

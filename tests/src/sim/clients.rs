@@ -1,101 +1,22 @@
-//! Clients: the real session, upload and download machines, something to do, and a model that knows the right answers.
-//!
-//! Every client has names of its own and does one thing after the other, so it knows exactly what each name must hold.
-//! Every array has contents that no other one has, from a seed.
+//! Clients: the real session, upload and download machines around the wishes of [`super::wishes`].
 
+use super::model::Names;
 use super::network::{Cont, Packet, Purpose, RpcAnswer};
+use super::wishes::Wish;
 use super::{Action, EPOCH_MS, Node, World};
-use array::{Buffer, DType, Operation};
 use client::download::{self, Download, Layout, ReadOrder};
 use client::error::{CallError, Error, Failure};
 use client::retry::{self, Session};
 use client::upload::{self, Upload, WriteOrder};
 use protocol::message::client::*;
 use protocol::message::data::*;
-use protocol::{Body, ErrorCode, Message, Payload, PayloadKind};
+use protocol::{Body, Message, Payload, PayloadKind};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a client waits for anything.
 pub const PATIENCE: Duration = Duration::from_secs(60);
-
-/// What a name holds.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Content {
-    /// The array's bytes.
-    pub array: Arc<Buffer>,
-    /// Its dtype.
-    pub dtype: DType,
-    /// The newest result of an operation on it.
-    pub result: Option<Arc<Buffer>>,
-}
-
-impl Content {
-    /// What an array of this length made from this seed holds.
-    pub fn generate(seed: u64, len: usize, dtype: DType) -> Content {
-        let buffer = match dtype {
-            DType::Int32 => {
-                let mut values = vec![0; len];
-                array::random::fill_int(seed, 0, &mut values, -1000, 100_000);
-                Buffer::from_slice(&values)
-            }
-            _ => {
-                let mut values = vec![0.0; len];
-                array::random::fill_double(seed, 0, &mut values, -100.0, 100.0);
-                Buffer::from_slice(&values)
-            }
-        };
-        Content { array: Arc::new(buffer), dtype, result: None }
-    }
-
-    /// The operation that its dtype takes.
-    pub fn operation(&self) -> Operation {
-        if self.dtype == DType::Int32 { Operation::Example2 } else { Operation::Example1 }
-    }
-
-    /// What that gives, computed in one piece.
-    pub fn applied(&self) -> Arc<Buffer> {
-        Arc::new(self.operation().apply(&self.array).0)
-    }
-}
-
-/// Something a client wants.
-#[derive(Clone, Debug)]
-pub enum Wish {
-    /// Store an array.
-    Create {
-        /// Its name.
-        name: String,
-        /// What it shall hold.
-        content: Content,
-        /// Whether it may replace another.
-        replace: bool,
-    },
-    /// Compute.
-    Apply {
-        /// On which array.
-        name: String,
-        /// The new array, if it shall be one.
-        into: Option<String>,
-    },
-    /// Read.
-    Get {
-        /// What.
-        name: String,
-        /// The array itself.
-        array: bool,
-        /// Only these elements.
-        range: Option<(u64, u64)>,
-    },
-    /// Delete.
-    Delete {
-        /// What.
-        name: String,
-    },
-    /// Any other request.
-    Ask(Box<Body>),
-}
 
 /// What is under way.
 enum Job {
@@ -122,11 +43,13 @@ pub struct ClientNode {
     session: Session,
     conn: Option<u64>,
     job: Option<(Wish, Job, Duration)>,
+    /// When it began to want that.
+    began: Duration,
     next_call: u64,
     /// Which question of the machine each call is; 0 for those that nobody waits for.
     asks: BTreeMap<u64, u64>,
     /// What its names hold.
-    pub names: BTreeMap<String, Content>,
+    pub names: Names,
     /// How its last wish ended.
     pub ended: Option<(Wish, Ended)>,
     /// Whether it looks for something to do by itself.
@@ -146,6 +69,7 @@ impl ClientNode {
             session: Session::new(session, 1, seed),
             conn: None,
             job: None,
+            began: Duration::ZERO,
             next_call: 1,
             asks: BTreeMap::new(),
             names: BTreeMap::new(),
@@ -180,38 +104,48 @@ impl World {
         let call = |body: Body| (Job::Call, Some(body));
         let (job, body) = match &wish {
             Wish::Create { name, content, replace } => {
-                let len = (content.array.len() / content.dtype.size()) as u64;
                 let request = upload::Request {
                     name: name.clone(),
-                    dtype: content.dtype,
-                    shape: vec![len],
+                    dtype: content.array.dtype,
+                    shape: vec![content.array.len() as u64],
                     replace: *replace,
                     deadline,
                 };
                 let machine = Box::new(Upload::new(request).expect("lengths are small"));
-                (Job::Upload { machine, bytes: Arc::new(content.array.as_bytes().to_vec()) }, None)
+                (Job::Upload { machine, bytes: Arc::new(content.array.bytes.as_bytes().to_vec()) }, None)
             }
             Wish::Get { name, array, range } => {
                 let request = download::Request { name: name.clone(), array: *array, range: *range, deadline };
                 (Job::Download { machine: Box::new(Download::new(request)), layout: None, into: Vec::new() }, None)
             }
-            Wish::Apply { name, into } => {
-                let operation = self.clients[n].names.get(name).map_or(Operation::Example1, Content::operation);
+            Wish::Apply { name, operation, into } => {
+                let operation = self.operation_of(n, name, operation.as_ref());
                 call(Body::from(ApplyOperation {
                     array_id: name.clone(),
-                    operation: operation.name().to_string(),
+                    operation,
                     into: into.clone(),
                     replace: true,
                     no_wait: false,
                     inline: true,
                 }))
             }
+            Wish::Reduce { name, reductions } => {
+                call(ReduceArray { array_id: name.clone(), reductions: reductions.clone() }.into())
+            }
+            Wish::Generate { name, generator, dtype, seed } => call(Body::from(GenerateArray {
+                array_id: name.clone(),
+                generator: generator.clone(),
+                dtype: *dtype,
+                seed: *seed,
+                replace: true,
+            })),
             Wish::Delete { name } => call(DeleteArray { array_id: name.clone() }.into()),
             Wish::Ask(body) => call((**body).clone()),
         };
         let client = &mut self.clients[n];
         client.ended = None;
         client.job = Some((wish, job, deadline));
+        client.began = self.now;
         match body {
             Some(body) => self.call(n, 1, body, deadline),
             None => self.step_job(n, None),
@@ -448,7 +382,7 @@ impl World {
 
     fn end_wish(&mut self, n: usize, ended: Ended) {
         let Some((wish, ..)) = self.clients[n].job.take() else { return };
-        self.judge(n, &wish, &ended);
+        self.judge(n, &wish, &ended, self.clients[n].began);
         let client = &mut self.clients[n];
         client.ended = Some((wish, ended));
         client.fulfilled += 1;
@@ -457,159 +391,6 @@ impl World {
             self.after(pause, Action::ClientActs { client: n });
         }
     }
-
-    // ---- something to do ----
-
-    /// Lets a client look for something to do.
-    pub(crate) fn on_client_acts(&mut self, n: usize) {
-        if !self.clients[n].busy || self.clients[n].is_waiting() {
-            return;
-        }
-        let wish = self.next_wish(n);
-        self.wish(n, wish);
-    }
-
-    fn next_wish(&mut self, n: usize) -> Wish {
-        const LENGTHS: [usize; 9] = [0, 1, 5, 100, 4096, 4097, 10_000, 20_000, 30_001];
-        let name = format!("c{}-{}", n + 1, self.random.below(3));
-        let there = self.clients[n].names.contains_key(&name);
-        match self.random.below(100) {
-            dice if !there || dice < 15 => {
-                self.clients[n].made += 1;
-                let seed = (n as u64) << 32 | self.clients[n].made;
-                let dtype = self.random.pick(&[DType::Int32, DType::Int32, DType::Float64]);
-                let content = Content::generate(seed, self.random.pick(&LENGTHS), dtype);
-                Wish::Create { name, content, replace: true }
-            }
-            0..45 => Wish::Apply { name, into: None },
-            45..50 => Wish::Apply { name, into: Some(format!("c{}-{}", n + 1, self.random.below(3))) },
-            50..88 => Wish::Get { name, array: self.random.one_in(3), range: None },
-            88..95 => {
-                let content = &self.clients[n].names[&name];
-                let len = (content.array.len() / content.dtype.size()) as u64;
-                let from = self.random.below(len + 1);
-                Wish::Get { name, array: false, range: Some((from, self.random.between(from, len + 1))) }
-            }
-            95..98 => Wish::Delete { name },
-            _ => Wish::Ask(Box::new(
-                self.random.pick(&[Body::from(ListArrays {}), ListWorkers {}.into()].each_ref()).clone(),
-            )),
-        }
-    }
-
-    /// Compares how a wish ended with what the client knows, and learns from it.
-    fn judge(&mut self, n: usize, wish: &Wish, ended: &Ended) {
-        let who = World::name_of(Node::Client(n));
-        if let Ended::Failed(error) = ended {
-            self.note(format!("{who}: {} fails: {error}", describe(wish)));
-            return self.judge_failure(n, wish, error);
-        }
-        let names = &mut self.clients[n].names;
-        let said = match (wish, ended) {
-            (Wish::Create { name, content, .. }, Ended::Created(committed)) => {
-                names.insert(name.clone(), content.clone());
-                format!("{} copies", committed.copies)
-            }
-            (Wish::Apply { name, into }, Ended::Answered(answer)) => {
-                let Body::OperationComplete(complete) = &answer.body else {
-                    panic!("{who}: apply is answered {answer:?}")
-                };
-                let content = names[name].clone();
-                if let Some(elements) = &answer.elements {
-                    let (dtype, exact) = (content.operation().output(), self.plan.level_1 == 0);
-                    let is_right = is_same(content.applied().as_bytes(), elements, dtype, exact);
-                    assert!(is_right, "{who}: wrong bytes with the answer about '{name}'");
-                }
-                match into {
-                    Some(into) => {
-                        let result =
-                            Content { array: content.applied(), dtype: content.operation().output(), result: None };
-                        names.insert(into.clone(), result);
-                    }
-                    None => names.get_mut(name).expect("it is there").result = Some(content.applied()),
-                }
-                format!("{} copies", complete.copies)
-            }
-            (Wish::Get { name, array, range }, Ended::Got(layout, bytes)) => {
-                let Some(content) = names.get(name.split('@').next().expect("a name")) else {
-                    panic!("{who}: got '{name}', which it never made")
-                };
-                let expected = match layout.source {
-                    Source::Array => &content.array,
-                    Source::Result => {
-                        content.result.as_ref().unwrap_or_else(|| panic!("{who}: '{name}' has no result"))
-                    }
-                };
-                if !name.contains('@') {
-                    assert_eq!(
-                        layout.source == Source::Array,
-                        *array || content.result.is_none(),
-                        "{who}: the wrong version of '{name}'"
-                    );
-                }
-                let size = content.dtype.size();
-                let (from, to) =
-                    range.map_or((0, expected.len()), |(from, to)| (from as usize * size, to as usize * size));
-                let exact = self.plan.level_1 == 0;
-                assert!(
-                    is_same(&expected.as_bytes()[from..to], bytes, layout.dtype, exact),
-                    "{who}: wrong bytes from '{name}'"
-                );
-                format!("{} right bytes", bytes.len())
-            }
-            (Wish::Delete { name }, Ended::Answered(_)) => {
-                names.remove(name);
-                "done".to_string()
-            }
-            (_, Ended::Answered(_)) => "answered".to_string(),
-            (_, ended) => panic!("{who}: {wish:?} ends in {ended:?}"),
-        };
-        self.note(format!("{who}: {}: {said}", describe(wish)));
-    }
-
-    /// Decides whether a failure is one that may be.
-    fn judge_failure(&mut self, n: usize, wish: &Wish, error: &Error) {
-        if !self.clients[n].busy {
-            return; // scripts say what they expect
-        }
-        let lost = matches!(
-            error.code(),
-            Some(
-                ErrorCode::SegmentsLost
-                    | ErrorCode::NoWorkers
-                    | ErrorCode::SegmentsMissing
-                    | ErrorCode::DeadlineExceeded
-            )
-        );
-        assert!(
-            self.loss_allowed && lost,
-            "at {:?} {} fails although nothing was lost: {error}",
-            self.now,
-            describe(wish)
-        );
-        // What failed with a loss may have happened or not: make the name anew.
-        match wish {
-            Wish::Create { name, .. } | Wish::Get { name, .. } | Wish::Delete { name } => {
-                drop(self.clients[n].names.remove(name))
-            }
-            Wish::Apply { name, into } => {
-                self.clients[n].names.remove(name);
-                into.iter().for_each(|into| drop(self.clients[n].names.remove(into)));
-            }
-            Wish::Ask(_) => {}
-        }
-    }
-}
-
-/// Whether bytes are what is expected. Where workers of level 1 compute, a double may have other last bits, and a result of
-/// a result may differ by a little more.
-fn is_same(expected: &[u8], bytes: &[u8], dtype: DType, exact: bool) -> bool {
-    if exact || dtype != DType::Float64 {
-        return expected == bytes;
-    }
-    let doubles = |bytes: &[u8]| Buffer::from_bytes(bytes).as_slice::<f64>().to_vec();
-    let close = |(a, b): (f64, f64)| (a - b).abs() <= 1e-12 + 1e-9 * b.abs();
-    expected.len() == bytes.len() && doubles(bytes).into_iter().zip(doubles(expected)).all(close)
 }
 
 /// Something for the machine of a job.
@@ -617,21 +398,4 @@ enum JobEvent {
     Reply(u64, Result<Body, CallError>),
     Upload(upload::Event),
     Download(download::Event),
-}
-
-/// A wish in few words.
-pub fn describe(wish: &Wish) -> String {
-    match wish {
-        Wish::Create { name, content, .. } => {
-            format!("create {name} of {} {}", content.array.len() / content.dtype.size(), content.dtype)
-        }
-        Wish::Apply { name, into: None } => format!("apply {name}"),
-        Wish::Apply { name, into: Some(into) } => format!("apply {name} into {into}"),
-        Wish::Get { name, array, range } => {
-            let range = range.map_or(String::new(), |(from, to)| format!(" {from}:{to}"));
-            format!("get {name}{}{range}", if *array { " itself" } else { "" })
-        }
-        Wish::Delete { name } => format!("delete {name}"),
-        Wish::Ask(body) => body.kind().to_string(),
-    }
 }

@@ -71,6 +71,7 @@ pub fn generate(random: &mut Random, workers: usize, from: Duration, until: Dura
 
 impl World {
     pub(crate) fn on_fault(&mut self, fault: Fault) {
+        self.checker.disturbed.get_or_insert(self.now);
         match fault {
             Fault::KillWorker { worker, down } => {
                 if self.may_lose(worker) && self.may_kill_one_more() {
@@ -195,11 +196,12 @@ impl World {
     }
 
     /// Whether somebody else holds a copy with the right bytes. Copies that the catalog does not count don't count here
-    /// either: they may be dropped at any moment.
+    /// either: they may be dropped at any moment; unless it lacks some, and a master that starts is told of them.
     fn is_safe_without(&self, catalog: &Catalog, n: usize, copy: CopyId) -> bool {
         let running = self.is_alive(self.life(Node::Master));
         let holders = catalog.segment(copy).map_or(&[][..], |segment| &segment.holders);
-        let counts = |other: usize| !running || holders.iter().any(|holder| World::worker_number(holder) == other);
+        let lacks = holders.len() < self.plan.replication as usize;
+        let counts = |other: usize| !running && lacks || holders.iter().any(|holder| World::worker_number(holder) == other);
         (0..self.workers.len()).any(|other| other != n && counts(other) && self.holds_intact(other, copy))
     }
 

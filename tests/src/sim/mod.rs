@@ -4,7 +4,7 @@
 //! [`World`] holds everything and a queue of [`Action`]s by time; [`World::run_until`] takes the next one, gives it to
 //! its node, and performs what the node's state machine says. One seed decides everything that is random, so the same
 //! seed gives the same run, event by event. The parts: [`network`] (connections with delay and loss, requests to data
-//! ports), [`processes`] (master, workers: start, kill, pause), [`clients`] (what they do, and what they must be answered),
+//! ports), [`processes`] (master, workers: start, kill, pause), [`clients`] and [`wishes`] (what they do, and what they must be answered), [`model`] (the right answers),
 //! [`faults`] (what goes wrong), [`checks`] (what must hold).
 //!
 //! Real in it: catalog, coordinator, segment store, agent, the client's session, upload and download, every kernel and
@@ -15,9 +15,11 @@
 pub mod checks;
 pub mod clients;
 pub mod faults;
+pub mod model;
 pub mod network;
 pub mod processes;
 pub mod random;
+pub mod wishes;
 
 use clients::ClientNode;
 use network::{Conn, Network, Packet, Rpc};

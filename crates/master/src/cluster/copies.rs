@@ -214,7 +214,9 @@ impl Cluster {
             self.members.get(worker).is_some_and(|member| !member.in_flight.is_empty() || !member.queue.is_empty());
         let staged = self.uploads.keys().chain(self.operations.keys());
         let holds_staged = staged.into_iter().any(|version| self.holds_any(worker, *version));
-        !busy && !holds_staged && self.catalog.holdings(worker).all(|copy| self.survives_draining(copy))
+        // What it is being sent it may have without our having heard of it.
+        let is_written_to = self.uploads.values().any(|upload| upload.is_planned_on(worker));
+        !busy && !holds_staged && !is_written_to && self.catalog.holdings(worker).all(|copy| self.survives_draining(copy))
     }
 
     fn holds_any(&self, worker: &WorkerId, version: VersionId) -> bool {
@@ -231,7 +233,7 @@ impl Cluster {
             member.fetching = member.fetching.saturating_sub(1);
         }
         self.changed = true;
-        if !is_expected && self.operations.contains_key(&copy.0) {
+        if !is_expected {
             return; // the instruction to drop it may have crossed this; its heartbeats tell whether it is there
         }
         if let Some(error) = complete.error {
@@ -263,6 +265,7 @@ impl Cluster {
             member.add(copy);
         }
         if in_catalog.is_some() && wanted {
+            self.keep_gathered(copy.id(), worker);
             self.copies_added.push((copy.id(), worker.clone()));
         }
     }

@@ -48,6 +48,13 @@ pub(super) struct Upload {
     last_used: Duration,
 }
 
+impl Upload {
+    /// Whether a worker is to get a segment of it.
+    pub fn is_planned_on(&self, worker: &WorkerId) -> bool {
+        self.planned.iter().flatten().any(|planned| planned == worker)
+    }
+}
+
 /// A plan that workers have been asked about.
 #[derive(Debug)]
 struct Planning {

@@ -1,7 +1,7 @@
 //! Who can compute a segment: whoever has that segment of all that is read. Arrays of equal length lie side by side, so mostly
 //! that is everybody who has one of them; after failures it may be nobody, and then what is missing is fetched first.
 
-use super::Cluster;
+use super::{Cluster, Member};
 use array::Operation;
 use protocol::message::worker::DropCopies;
 use protocol::{CopyId, CopyRecord, ErrorCode, SegmentIndex, VersionId, WireError, WorkerId};
@@ -47,17 +47,38 @@ impl Cluster {
         self.operations.values().any(|running| running.gathered.contains(&(copy, worker.clone())))
     }
 
+    /// Workers that know more than named operations.
+    fn native_workers(&self) -> impl Iterator<Item = (&WorkerId, &Member)> {
+        self.members.iter().filter(|(_, member)| member.level() > 1 && member.up)
+    }
+
+    /// Whether there is somebody who knows more than named operations; an error if nobody will come soon.
+    pub(super) fn any_native_worker(&self, what: &str) -> Result<bool, WireError> {
+        if self.native_workers().next().is_some() {
+            return Ok(true);
+        }
+        match self.hopes() {
+            true => Ok(false),
+            false => {
+                let text = format!(
+                    "nobody can compute {what}: all workers that are alive are of the original system, which knows \
+                     example1 and example2; start a worker of this one"
+                );
+                Err(WireError::new(ErrorCode::Unsupported, text))
+            }
+        }
+    }
+
     /// Who should fetch what to be able to compute a segment: the one that lacks least, with what it lacks.
     pub(super) fn gatherer(&self, inputs: &[VersionId], segment: SegmentIndex) -> Option<(WorkerId, Vec<CopyId>)> {
         let copies: Vec<CopyId> = inputs.iter().map(|input| CopyId(*input, segment)).collect();
         let lacks = |worker: &WorkerId| -> Vec<CopyId> {
             copies.iter().filter(|copy| !self.has(worker, **copy)).copied().collect()
         };
-        let holders: BTreeSet<WorkerId> = copies.iter().flat_map(|copy| self.readers(*copy)).collect();
-        let native =
-            holders.into_iter().filter(|worker| self.members[worker].level() > 1 && self.members[worker].stays());
-        let best = native.map(|worker| (lacks(&worker), worker)).min_by_key(|(lacks, _)| lacks.len());
-        best.map(|(lacks, worker)| (worker, lacks))
+        let able = self.native_workers().filter(|(_, member)| member.stays());
+        let able = able.map(|(worker, member)| (lacks(worker), member.fetching, worker.clone()));
+        let best = able.min_by_key(|(lacks, fetching, _)| (lacks.len(), *fetching));
+        best.map(|(lacks, _, worker)| (worker, lacks))
     }
 
     /// Has somebody fetch what it lacks to compute a segment. Else says why nobody ever will.
@@ -73,11 +94,8 @@ impl Cluster {
             }
         }
         let Some((worker, lacks)) = self.gatherer(&inputs, segment) else {
-            let text = format!(
-                "segment {segment} of '{name}' is only on workers of the original system, which know example1 and example2; \
-                 start a worker of this one, and it gets a copy"
-            );
-            return Err(WireError::new(ErrorCode::Unsupported, text).array(name).segments([segment]));
+            let what = running.text().to_string();
+            return self.any_native_worker(&what).map(drop).map_err(|error| error.array(name).segments([segment]));
         };
         let under_way = |copy: &&CopyId| !self.transfers.contains_key(&(**copy, worker.clone()));
         let missing: Vec<CopyId> = lacks.iter().filter(under_way).copied().collect();
@@ -102,6 +120,14 @@ impl Cluster {
         let (crc32c, bytes) = (version.segments[copy.segment() as usize].crc32c, version.segment_bytes(copy.segment()));
         let (dtype, record) = (version.dtype, CopyRecord(copy.version(), copy.segment(), crc32c, bytes));
         self.start_fetch(record, dtype, target, &self.readers(copy));
+    }
+
+    /// A copy that was fetched for an operation will be one of the catalog's, and stays when the operation ends.
+    pub(in crate::cluster) fn keep_gathered(&mut self, copy: CopyId, worker: &WorkerId) {
+        let gathered = (copy, worker.clone());
+        for running in self.operations.values_mut() {
+            running.gathered.remove(&gathered);
+        }
     }
 
     /// Drops what was fetched for an operation that has ended, unless somebody else needs it there.

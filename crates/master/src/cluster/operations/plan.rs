@@ -186,6 +186,10 @@ impl Cluster {
         if let Some(park) = self.enough_workers(plan.segments() > 0)? {
             return Ok(Some(park));
         }
+        let needs_native = plan.segments() > 0 && plan.program.named().is_none();
+        if needs_native && !self.any_native_worker(&plan.text)? {
+            return Ok(Some(Answer::Park(format!("worker that can compute {}", plan.text))));
+        }
         self.check_room(plan)?;
         Ok(None)
     }

@@ -67,9 +67,11 @@ impl<'a> Machine<'a> {
     pub fn new(compiled: &'a Compiled, build: Build) -> Machine<'a> {
         let constant = |(number, (dtype, bits)): (usize, &(DType, u64))| {
             let mut register = Register::new(compiled.registers + number);
-            let size = dtype.size();
-            for element in register.bytes_mut(BLOCK * size).chunks_exact_mut(size) {
-                element.copy_from_slice(&bits.to_le_bytes()[..size]);
+            let bytes = register.bytes_mut(BLOCK * dtype.size());
+            match dtype.size() {
+                1 => bytes.fill(*bits as u8),
+                4 => cast_slice_mut(bytes).fill(*bits as u32),
+                _ => cast_slice_mut(bytes).fill(*bits),
             }
             register
         };

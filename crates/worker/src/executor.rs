@@ -24,6 +24,12 @@ const AT_ONCE_MAX: usize = 4;
 /// Small jobs that a thread of the pool does in one go, to be told of in one message.
 const GROUP: usize = 8;
 
+/// A computation that goes through no more bytes takes below half a millisecond: less than telling of it pays.
+const MEDIUM_BYTES: u64 = 4 << 20;
+
+/// Jobs of at most [`MEDIUM_BYTES`] that a thread does in one go.
+const MEDIUM_GROUP: usize = 4;
+
 /// Memory that whoever drops it gives back himself: that takes less time than waking a thread of the pool.
 const FREED_AT_ONCE_BYTES: u64 = 1 << 20;
 
@@ -34,6 +40,9 @@ pub trait Executor: Send + Sync {
 
     /// Jobs that are given out beside those, whatever else there is to do: on at most so many bytes.
     fn small_bytes(&self) -> u64;
+
+    /// Jobs of which it does several in one go: on at most so many bytes.
+    fn medium_bytes(&self) -> u64;
 
     /// Begins computations, after those that were begun before, and does not wait for them. What came of each is told once:
     /// by [`Computations::ended`], or at once by what this returns.
@@ -90,6 +99,10 @@ fn is_small(job: &ComputeJob) -> bool {
     bytes_gone_through(&job.program, job.len() as u64) <= CHUNK_BYTES as u64
 }
 
+fn is_medium(job: &ComputeJob) -> bool {
+    bytes_gone_through(&job.program, job.len() as u64) <= MEDIUM_BYTES
+}
+
 impl Executor for Pool {
     fn slots(&self) -> usize {
         self.pool.current_num_threads() * SLOTS_PER_THREAD
@@ -99,11 +112,19 @@ impl Executor for Pool {
         CHUNK_BYTES as u64
     }
 
+    fn medium_bytes(&self) -> u64 {
+        MEDIUM_BYTES
+    }
+
     /// Rayon's queue has no bound of its own, but the agent hands out only as many jobs as there are slots, and what the master may
     /// have under way of small ones.
     fn start(&self, jobs: Vec<ComputeJob>) -> Vec<Computed> {
-        let (mut small, large): (Vec<_>, Vec<_>) = jobs.into_iter().partition(is_small);
+        let (mut small, others): (Vec<_>, Vec<_>) = jobs.into_iter().partition(is_small);
+        let (mut medium, large): (Vec<_>, Vec<_>) = others.into_iter().partition(is_medium);
         large.into_iter().for_each(|job| self.spawn(vec![job]));
+        while !medium.is_empty() {
+            self.spawn(medium.drain(..MEDIUM_GROUP.min(medium.len())).collect());
+        }
         if small.len() <= AT_ONCE_MAX {
             return small.into_iter().map(|job| compute(job, &self.buffers)).collect();
         }
@@ -157,7 +178,9 @@ mod tests {
     /// example2 of a segment.
     fn job(buffer: Buffer, verify: bool, crc32c: u32) -> ComputeJob {
         let elements = 0..buffer.len() as u64 / 4;
-        let source = Arc::new(Segment::new(CopyId(VersionId(1), 0), DType::Int32, buffer, crc32c));
+        // Bytes that are no int32 are those of something shorter.
+        let dtype = if buffer.len().is_multiple_of(4) { DType::Int32 } else { DType::UInt8 };
+        let source = Arc::new(Segment::new(CopyId(VersionId(1), 0), dtype, buffer, crc32c));
         let (program, result) = (Arc::new(Operation::Example2.program()), CopyId(VersionId(2), 0));
         ComputeJob { job: 7, program, sources: vec![source], result, elements, verify, request: None }
     }

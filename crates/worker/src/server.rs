@@ -232,6 +232,7 @@ fn settings(config: &Config, listening: SocketAddr, executor: &dyn Executor) -> 
         join_new: config.join_new,
         compute_slots: executor.slots(),
         small_bytes: executor.small_bytes(),
+        medium_bytes: executor.medium_bytes(),
         kernels: config.kernels.clone(),
         features: config.features.clone(),
         fetch_slots: FETCH_SLOTS,

@@ -160,11 +160,16 @@ fn arange(builder: &mut Builder, start: Value, stop: Value, step: Value) -> Resu
         let (distance, step) = (i128::from(stop) - i128::from(start), i128::from(step));
         let steps = distance / step + i128::from(distance % step != 0);
         let len = length(if (distance < 0) == (step < 0) { steps as f64 } else { 0.0 })?;
-        let index = index(builder)?;
-        let step = builder.constant(DType::Int64, step as i64 as u64)?;
-        let start = builder.constant(DType::Int64, start as u64)?;
-        let offset = builder.binary(Binary::Mul, index, step, None)?;
-        return Ok((builder.binary(Binary::Add, start, offset, None)?, vec![len]));
+        let mut element = index(builder)?;
+        if step != 1 {
+            let step = builder.constant(DType::Int64, step as i64 as u64)?;
+            element = builder.binary(Binary::Mul, element, step, None)?;
+        }
+        if start != 0 {
+            let start = builder.constant(DType::Int64, start as u64)?;
+            element = builder.binary(Binary::Add, start, element, None)?;
+        }
+        return Ok((element, vec![len]));
     }
     let (start, stop, step) = (float(start)?, float(stop)?, float(step)?);
     let len = length(((stop - start) / step).ceil())?;

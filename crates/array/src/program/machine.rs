@@ -173,7 +173,7 @@ impl<'a> Machine<'a> {
 /// Numbers that are made from the place of an element.
 fn generate(op: Op, dtype: DType, start: u64, out: &mut [u8]) {
     match (op, dtype) {
-        (Op::Index, _) => cast_slice_mut(out).iter_mut().zip(start as i64..).for_each(|(y, index)| *y = index),
+        (Op::Index, _) => Build::best().run(Count(cast_slice_mut(out), start as i64)),
         (Op::Uniform { seed, low, high }, _) => random::fill_double(seed, start, cast_slice_mut(out), low, high),
         (Op::Integers { seed, low, high }, Int32) => {
             random::fill_int(seed, start, cast_slice_mut(out), low as i32, high as i32)
@@ -181,6 +181,20 @@ fn generate(op: Op, dtype: DType, start: u64, out: &mut [u8]) {
         (Op::Integers { seed, low, high }, _) => random::fill_long(seed, start, cast_slice_mut(out), low, high),
         (Op::Normal { seed }, _) => random::fill_normal(seed, start, cast_slice_mut(out)),
         (op, _) => unreachable!("{op:?} is an input, a constant, or computed"),
+    }
+}
+
+/// Numbers from one on.
+struct Count<'a>(&'a mut [i64], i64);
+
+impl Loop for Count<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        for (at, y) in self.0.iter_mut().enumerate() {
+            *y = self.1 + at as i64;
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::Agent;
 use super::event::{Effect, FetchJob, Fetched};
-use super::work::{FetchTask, Origin, Reports, ResultTask};
+use super::work::{FetchTask, Origin, Reports, ResultTask, Weight};
 use crate::Serving;
 use crate::compute::{ComputeFailure, ComputeJob, Computed, Made, bytes_gone_through};
 use crate::store::{Segment, Store, check_length};
@@ -84,8 +84,8 @@ impl Agent {
         let elements = range_of(result, &task, &sources)?;
         let len = elements.end - elements.start;
         let room = store.make_room(len * task.program.bytes_written())?;
-        let is_small = bytes_gone_through(&task.program, len) <= self.settings.small_bytes;
-        self.results.push(result, task, room, is_small);
+        let weight = Weight::of(bytes_gone_through(&task.program, len), &self.settings);
+        self.results.push(result, task, room, weight);
         Ok(None)
     }
 
@@ -207,7 +207,7 @@ impl Agent {
         }
         if !self.fetches.is_wanted(id) {
             let room = store.make_room(copy.bytes())?;
-            self.fetches.push(id, FetchTask { copy, dtype, sources, origin: Origin::of(head) }, room, false);
+            self.fetches.push(id, FetchTask { copy, dtype, sources, origin: Origin::of(head) }, room, Weight::Large);
         }
         Ok(false)
     }

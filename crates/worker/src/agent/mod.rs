@@ -63,6 +63,8 @@ pub struct Settings {
     pub compute_slots: usize,
     /// Computations that go through at most so many bytes are small: they wait for no others.
     pub small_bytes: u64,
+    /// Those that go through at most so many share a slot with three others.
+    pub medium_bytes: u64,
     /// Fetches handed out at once.
     pub fetch_slots: usize,
     /// Where the random part of the backoff begins.

@@ -40,6 +40,7 @@ fn settings() -> Settings {
         features: Vec::new(),
         compute_slots: 2,
         small_bytes: 0,
+        medium_bytes: 0,
         fetch_slots: 1,
         seed: 5,
     }
@@ -626,6 +627,22 @@ fn small_computations_wait_for_no_slot() {
     desk.compute(1);
     assert_eq!(desk.computing.len(), 2);
     desk.compute(2);
+    assert_eq!((desk.agent.tasks(), desk.store.reserved()), (0, 0));
+}
+
+#[test]
+fn four_medium_computations_share_a_slot_and_a_large_one_has_its_own() {
+    let mut desk = Desk::registered(Settings { medium_bytes: 4, ..settings() });
+    (0..10).for_each(|segment| drop(desk.hold(segment, &[3])));
+    desk.hold(10, &[3, 3]);
+    desk.instruct(process(&[0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 9]));
+    assert_eq!(desk.computing.len(), 8, "two slots of four");
+    desk.compute(1);
+    assert_eq!(desk.computing.len(), 8);
+    desk.compute(4);
+    assert_eq!(desk.computing.len(), 5, "the large one has begun, and there is room for no other");
+    desk.compute(5);
+    desk.compute(1);
     assert_eq!((desk.agent.tasks(), desk.store.reserved()), (0, 0));
 }
 

@@ -1,5 +1,6 @@
 //! Computations and fetches that wait for their turn, and what is answered about them.
 
+use super::Settings;
 use crate::store::{Room, Segment, Store};
 use array::reduction::Partial;
 use array::{DType, Program};
@@ -61,6 +62,7 @@ pub(super) struct FetchTask {
 /// the memory budget, as each entry holds room; those that reduce and hold none, by what the master asks for at a time.
 #[derive(Debug)]
 pub(super) struct Jobs<T> {
+    /// In quarters.
     slots: usize,
     queue: VecDeque<Waiting<T>>,
     small: VecDeque<Waiting<T>>,
@@ -71,8 +73,38 @@ pub(super) struct Jobs<T> {
     next: u64,
 }
 
-/// A job that is queued, and whether it is small.
-type Waiting<T> = (CopyId, T, Room, bool);
+/// A job that is queued, and how much of the slots it takes.
+type Waiting<T> = (CopyId, T, Room, Weight);
+
+/// How much of the slots a job takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Weight {
+    /// Nothing: it does not wait for others.
+    Small,
+    /// A quarter of one, so that several are done in one go and told of together.
+    Medium,
+    /// A slot.
+    Large,
+}
+
+impl Weight {
+    /// The weight of a computation that goes through so many bytes.
+    pub(super) fn of(bytes: u64, settings: &Settings) -> Weight {
+        match bytes {
+            _ if bytes <= settings.small_bytes => Weight::Small,
+            _ if bytes <= settings.medium_bytes => Weight::Medium,
+            _ => Weight::Large,
+        }
+    }
+
+    fn quarters(self) -> usize {
+        match self {
+            Weight::Small => 0,
+            Weight::Medium => 1,
+            Weight::Large => 4,
+        }
+    }
+}
 
 /// A job that was handed out, as [`Jobs::end`] gives it back.
 #[derive(Debug)]
@@ -80,7 +112,7 @@ pub(super) struct Ended<T> {
     pub(super) copy: CopyId,
     pub(super) task: T,
     pub(super) room: Room,
-    is_small: bool,
+    weight: Weight,
     /// False when it was cancelled or dropped, or its link has ended.
     pub(super) wanted: bool,
 }
@@ -90,7 +122,7 @@ impl<T> Jobs<T> {
     pub(super) fn new(slots: usize) -> Jobs<T> {
         assert!(slots > 0, "without slots nothing is ever done");
         let (queue, small) = (VecDeque::new(), VecDeque::new());
-        Jobs { slots, queue, small, running: BTreeMap::new(), wanted: BTreeSet::new(), next: 0 }
+        Jobs { slots: 4 * slots, queue, small, running: BTreeMap::new(), wanted: BTreeSet::new(), next: 0 }
     }
 
     /// Queued and running ones.
@@ -103,24 +135,24 @@ impl<T> Jobs<T> {
     }
 
     /// Queues a job. Small ones do not wait for the others.
-    pub(super) fn push(&mut self, copy: CopyId, task: T, room: Room, is_small: bool) {
+    pub(super) fn push(&mut self, copy: CopyId, task: T, room: Room, weight: Weight) {
         let is_new = self.wanted.insert(copy);
         assert!(is_new, "{copy} is wanted already");
-        let queue = if is_small { &mut self.small } else { &mut self.queue };
-        queue.push_back((copy, task, room, is_small));
+        let queue = if weight == Weight::Small { &mut self.small } else { &mut self.queue };
+        queue.push_back((copy, task, room, weight));
     }
 
     /// Hands out the next job, if there is a small one, or another one and a slot for it.
     pub(super) fn start(&mut self) -> Option<(u64, CopyId, &T)> {
-        let taken = || self.running.values().filter(|running| !running.is_small).count();
-        let (copy, task, room, is_small) = match self.small.pop_front() {
+        let taken = || self.running.values().map(|running| running.weight.quarters()).sum::<usize>();
+        let (copy, task, room, weight) = match self.small.pop_front() {
             Some(small) => small,
             None if self.queue.is_empty() || taken() >= self.slots => return None,
             None => self.queue.pop_front()?,
         };
         let job = self.next;
         self.next += 1;
-        let started = self.running.entry(job).or_insert(Ended { copy, task, room, is_small, wanted: true });
+        let started = self.running.entry(job).or_insert(Ended { copy, task, room, weight, wanted: true });
         Some((job, copy, &started.task))
     }
 
@@ -136,12 +168,12 @@ impl<T> Jobs<T> {
     /// Drops the queued jobs that `is_forgotten`, and lets the running ones of them end for nothing.
     pub(super) fn forget(&mut self, store: &mut Store, is_forgotten: impl Fn(CopyId) -> bool) {
         for queue in [&mut self.queue, &mut self.small] {
-            for (copy, task, room, is_small) in std::mem::take(queue) {
+            for (copy, task, room, weight) in std::mem::take(queue) {
                 if is_forgotten(copy) {
                     self.wanted.remove(&copy);
                     store.release(room);
                 } else {
-                    queue.push_back((copy, task, room, is_small));
+                    queue.push_back((copy, task, room, weight));
                 }
             }
         }

@@ -4,7 +4,7 @@
 //! reached, and its n-th segment stands n later. So many operations share the workers evenly, and a short one does not
 //! wait for the end of a long one. Only a few segments are sent at a time; the rest can still go elsewhere.
 
-use super::{Task, Work};
+use super::{Running, Task, Work};
 use crate::cluster::{Cluster, Member};
 use protocol::message::worker::ProcessSegment;
 use protocol::{CopyId, SegmentIndex, VersionId, WorkerId};
@@ -28,13 +28,20 @@ pub(in crate::cluster) struct Sent {
 
 /// Segments sent to a worker at a time: enough that all its threads have work while the answers travel. Small ones do not wait for
 /// the others.
-fn window(member: &Member, small: bool) -> usize {
+fn window(member: &Member, running: &Running) -> usize {
     match member.level() {
         1 => 2, // one that it computes, one that is on its way; what waits here can still go elsewhere
-        _ if small => WINDOW_MAX,
-        _ => (2 * member.cores as usize).clamp(4, WINDOW_MAX),
+        _ if running.small => WINDOW_MAX,
+        _ => {
+            let in_bytes = WINDOW_BYTES / running.segment_bytes().max(1);
+            (2 * member.cores as usize).max(in_bytes as usize).clamp(4, WINDOW_MAX)
+        }
     }
 }
+
+/// Bytes that a thread goes through in some milliseconds: shorter segments are sent more at a time, as the way there and back takes
+/// longer than computing one.
+const WINDOW_BYTES: u64 = 32 << 20;
 
 /// Above it the answers come faster than the master takes them.
 const WINDOW_MAX: usize = 64;
@@ -131,7 +138,7 @@ impl Cluster {
                     member.queue.pop_first();
                     continue;
                 };
-                if member.in_flight.len() >= window(member, running.small) {
+                if member.in_flight.len() >= window(member, running) {
                     break;
                 }
                 member.queue.pop_first();

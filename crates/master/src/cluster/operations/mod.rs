@@ -159,6 +159,12 @@ impl Running {
         self.works.len() as u32
     }
 
+    /// Bytes that computing a full segment goes through: of the larger of what is read and what is made.
+    fn segment_bytes(&self) -> u64 {
+        let program = &self.plan.program;
+        self.plan.grid.segment_len() * program.bytes_read().max(program.bytes_written())
+    }
+
     /// The array it is about.
     pub fn array_name(&self) -> &str {
         &self.plan.array_name
@@ -217,7 +223,6 @@ impl Cluster {
         let segments = plan.segments();
         let with_answer = self.operations.values().filter(|running| running.inline).count();
         let bytes = plan.grid.len() * plan.program.bytes_written();
-        let element_bytes = plan.program.bytes_read().max(plan.program.bytes_written());
         let fingerprint = fingerprint(&plan.program);
         let is_reduced = becomes == Becomes::Values;
         let running = Running {
@@ -244,11 +249,12 @@ impl Cluster {
                 && with_answer < INLINE_OPERATIONS_MAX,
             replicas_receive: is_reduced || self.costs.receives(fingerprint, self.most_threads()),
             exact: true,
-            small: plan.grid.segment_len() * element_bytes <= CHUNK_BYTES as u64,
+            small: false,
             proposed: false,
             last_failure: None,
             plan,
         };
+        let running = Running { small: running.segment_bytes() <= CHUNK_BYTES as u64, ..running };
         log::debug!(
             "[{}] operation {id}: {} on '{}', {segments} segments",
             running.request(),

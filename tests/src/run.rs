@@ -1,10 +1,10 @@
 //! One simulated run, from one seed: a cluster, clients that never stop, faults, and then a healed cluster that must have
 //! kept everything.
 
-use crate::sim::wishes::Wish;
 use crate::sim::faults::{self, Fault};
 use crate::sim::network::Network;
 use crate::sim::random::Random;
+use crate::sim::wishes::Wish;
 use crate::sim::{Action, Node, Plan, World};
 use std::time::Duration;
 

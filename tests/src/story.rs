@@ -17,10 +17,10 @@
 //! | `join W` | one more worker |
 //! | `status`, `info NAME`, `recovery` | how the master sees it |
 
-use crate::sim::model::Content;
-use crate::sim::wishes::Wish;
 use crate::sim::faults::Fault;
+use crate::sim::model::Content;
 use crate::sim::processes::still_network;
+use crate::sim::wishes::Wish;
 use crate::sim::{Action, Node, Plan, World};
 use array::DType;
 use goldenscript::{Command, Runner};
@@ -132,7 +132,10 @@ impl Runner for Story {
         line.end()?;
         if wait {
             let waiting = |world: &World| (0..CLIENTS).any(|n| world.client(n).is_waiting());
-            let clients_act = matches!(line.name.as_str(), "create" | "apply" | "reduce" | "generate" | "explain" | "get" | "delete" | "ask" | "wait");
+            let clients_act = matches!(
+                line.name.as_str(),
+                "create" | "apply" | "reduce" | "generate" | "explain" | "get" | "delete" | "ask" | "wait"
+            );
             if clients_act && !world.run_while(WAIT, waiting) {
                 return Err(format!("no answer: {}", world.who_waits()).into());
             }
@@ -199,11 +202,9 @@ impl Story {
                 let replace = line.take("replace")?.unwrap_or(false);
                 Wish::Create { name: line.next()?, content: Content::generate(self.made, len, dtype), replace }
             }
-            "apply" => Wish::Apply {
-                name: line.next()?,
-                operation: line.positional.pop_front(),
-                into: line.take("into")?,
-            },
+            "apply" => {
+                Wish::Apply { name: line.next()?, operation: line.positional.pop_front(), into: line.take("into")? }
+            }
             "reduce" => Wish::Reduce { name: line.next()?, reductions: line.next()? },
             "generate" => Wish::Generate {
                 name: line.next()?,

@@ -201,7 +201,8 @@ impl World {
         let running = self.is_alive(self.life(Node::Master));
         let holders = catalog.segment(copy).map_or(&[][..], |segment| &segment.holders);
         let lacks = holders.len() < self.plan.replication as usize;
-        let counts = |other: usize| !running && lacks || holders.iter().any(|holder| World::worker_number(holder) == other);
+        let counts =
+            |other: usize| !running && lacks || holders.iter().any(|holder| World::worker_number(holder) == other);
         (0..self.workers.len()).any(|other| other != n && counts(other) && self.holds_intact(other, copy))
     }
 

@@ -183,9 +183,7 @@ impl Computation {
     }
 
     fn sources(&self, elements: std::ops::Range<usize>) -> Vec<Source<'_>> {
-        let bytes = |input: &'_ Elements| {
-            elements.start * input.dtype.size()..elements.end * input.dtype.size()
-        };
+        let bytes = |input: &'_ Elements| elements.start * input.dtype.size()..elements.end * input.dtype.size();
         let all = self.inputs.iter();
         all.map(|input| Source { bytes: &input.bytes.as_bytes()[bytes(input)], crc32c: None }).collect()
     }

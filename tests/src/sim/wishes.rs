@@ -37,14 +37,8 @@ const REDUCTIONS: [&str; 6] = [
 ];
 
 /// What they have workers make.
-const GENERATORS: [&str; 6] = [
-    "uniform(-5, 5, N)",
-    "arange(N)",
-    "integers(-100, 100, N)",
-    "normal(1, 2, N)",
-    "linspace(0, 1, N)",
-    "full(N, 7)",
-];
+const GENERATORS: [&str; 6] =
+    ["uniform(-5, 5, N)", "arange(N)", "integers(-100, 100, N)", "normal(1, 2, N)", "linspace(0, 1, N)", "full(N, 7)"];
 
 /// Something a client wants.
 #[derive(Clone, Debug)]
@@ -103,7 +97,6 @@ pub enum Wish {
     Ask(Box<Body>),
 }
 
-
 impl World {
     /// Lets a client look for something to do.
     pub(crate) fn on_client_acts(&mut self, n: usize) {
@@ -121,7 +114,8 @@ impl World {
             dice if !there || dice < 15 => self.new_array(n, name),
             0..40 => {
                 let operation = if self.random.one_in(2) { None } else { Some(self.formula(n, &name, &EXPRESSIONS)) };
-                let into = if self.random.one_in(8) { Some(format!("c{}-{}", n + 1, self.random.below(3))) } else { None };
+                let into =
+                    if self.random.one_in(8) { Some(format!("c{}-{}", n + 1, self.random.below(3))) } else { None };
                 Wish::Apply { name, operation, into }
             }
             40..55 => Wish::Reduce { reductions: self.formula(n, &name, &REDUCTIONS), name },
@@ -217,7 +211,11 @@ impl World {
                     assert_eq!(expected(computation.values(), &who, wish), values, "{who}: {}", describe(wish));
                 }
                 self.check_receipt(&complete.receipt, computation.bytes_read());
-                values.join(", ")
+                let failed = match (complete.receipt.retries, complete.receipt.promoted) {
+                    (0, 0) => String::new(),
+                    (retries, promoted) => format!("; {retries} retries, {promoted} promoted"),
+                };
+                format!("{}{failed}", values.join(", "))
             }
             (Wish::Generate { name, generator, dtype, seed }, Ended::Answered(answer)) => {
                 let Body::OperationComplete(complete) = &answer.body else {

@@ -216,7 +216,10 @@ impl Cluster {
         let holds_staged = staged.into_iter().any(|version| self.holds_any(worker, *version));
         // What it is being sent it may have without our having heard of it.
         let is_written_to = self.uploads.values().any(|upload| upload.is_planned_on(worker));
-        !busy && !holds_staged && !is_written_to && self.catalog.holdings(worker).all(|copy| self.survives_draining(copy))
+        !busy
+            && !holds_staged
+            && !is_written_to
+            && self.catalog.holdings(worker).all(|copy| self.survives_draining(copy))
     }
 
     fn holds_any(&self, worker: &WorkerId, version: VersionId) -> bool {

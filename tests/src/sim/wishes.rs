@@ -211,7 +211,11 @@ impl World {
                     assert_eq!(expected(computation.values(), &who, wish), values, "{who}: {}", describe(wish));
                 }
                 self.check_receipt(&complete.receipt, computation.bytes_read());
-                values.join(", ")
+                let failed = match (complete.receipt.retries, complete.receipt.promoted) {
+                    (0, 0) => String::new(),
+                    (retries, promoted) => format!("; {retries} retries, {promoted} promoted"),
+                };
+                format!("{}{failed}", values.join(", "))
             }
             (Wish::Generate { name, generator, dtype, seed }, Ended::Answered(answer)) => {
                 let Body::OperationComplete(complete) = &answer.body else {

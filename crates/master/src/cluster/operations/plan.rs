@@ -300,11 +300,13 @@ impl Cluster {
                 fetched = missing.iter().map(|copy| self.copy_bytes(*copy)).sum();
                 computers.push(worker);
             }
-            let received = if is_reduced { 0 } else { copies.saturating_sub(1) };
-            if is_reduced || receives {
-                computers.truncate(1);
+            let wanted = if is_reduced { 1 } else { copies.max(1) };
+            let computing = if is_reduced || receives { 1 } else { computers.len() };
+            network_bytes += fetched + wanted.saturating_sub(computing.max(1)) as u64 * written;
+            let receivers = computers.split_off(computing.min(computers.len()));
+            for worker in receivers.into_iter().take(wanted.saturating_sub(computing)) {
+                workers.entry(worker.clone()).or_insert_with(|| empty_receipt(worker)).memory_bytes += written;
             }
-            network_bytes += fetched + (received + 1).saturating_sub(computers.len().max(1)) as u64 * written;
             for worker in computers {
                 let receipt = workers.entry(worker.clone()).or_insert_with(|| empty_receipt(worker));
                 receipt.segments += 1;

@@ -633,7 +633,9 @@ fn small_computations_wait_for_no_slot() {
 #[test]
 fn four_medium_computations_share_a_slot_and_a_large_one_has_its_own() {
     let mut desk = Desk::registered(Settings { medium_bytes: 4, ..settings() });
-    (0..10).for_each(|segment| drop(desk.hold(segment, &[3])));
+    for segment in 0..10 {
+        desk.hold(segment, &[3]);
+    }
     desk.hold(10, &[3, 3]);
     desk.instruct(process(&[0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 9]));
     assert_eq!(desk.computing.len(), 8, "two slots of four");

@@ -9,7 +9,7 @@
 //! a slice anywhere.
 //!
 //! Absent: kernels without `mul_add` for old CPUs (other bits), the C library's elementary functions
-//! (their bits change with its version), reductions.
+//! (their bits change with its version), programs, which say what loops run ([`crate::program`]), and reductions ([`crate::reduction`]).
 
 pub mod build;
 pub mod elementary;

@@ -270,7 +270,8 @@ impl Cluster {
             Err(error) => Some(error),
         };
         let is_reduced = plan.program.output().is_none();
-        let receives = self.costs.receives(fingerprint(&plan.program), self.most_threads());
+        let copies = if is_reduced { 0 } else { self.required_copies(plan.replication) as u32 };
+        let receives = copies > 1 && self.costs.receives(fingerprint(&plan.program), self.most_threads());
         let explanation = Explanation {
             array_id: plan.array_name.clone(),
             steps: plan.program.steps(),
@@ -278,7 +279,7 @@ impl Cluster {
             dtype: plan.program.output(),
             elements: plan.grid.len(),
             segments: plan.segments(),
-            copies: if is_reduced { 0 } else { self.required_copies(plan.replication) as u32 },
+            copies,
             replicas: if receives { "received" } else { "recomputed" }.to_string(),
             estimate: self.estimate(&plan, receives),
             refusal,

@@ -183,6 +183,11 @@ impl Cluster {
         if !self.settled() {
             return Ok(Some(Answer::Park("report of the workers after the master's start".to_string())));
         }
+        self.can_begin(plan)
+    }
+
+    /// Whether there are workers for it, with room; else why it has to wait or is refused.
+    fn can_begin(&self, plan: &Plan) -> Result<Option<Answer>, WireError> {
         if let Some(park) = self.enough_workers(plan.segments() > 0)? {
             return Ok(Some(park));
         }
@@ -265,10 +270,7 @@ impl Cluster {
             true => self.plan_reductions(&explain.array_id, &explain.operation)?,
             false => self.plan_expression(&explain.array_id, &explain.operation)?,
         };
-        let refusal = match self.enough_workers(plan.segments() > 0).and_then(|_| self.check_room(&plan)) {
-            Ok(()) => None,
-            Err(error) => Some(error),
-        };
+        let refusal = self.can_begin(&plan).err();
         let is_reduced = plan.program.output().is_none();
         let copies = if is_reduced { 0 } else { self.required_copies(plan.replication) as u32 };
         let receives = copies > 1 && self.costs.receives(fingerprint(&plan.program), self.most_threads());

@@ -285,6 +285,11 @@ impl Cluster {
     pub fn step(&mut self, now: Now, event: Event) -> Vec<Effect> {
         debug_assert!(now.elapsed >= self.now.elapsed, "time goes forward");
         self.now = now;
+        if now.elapsed.saturating_sub(self.last_tick) > STOOD_STILL {
+            // Workers may have lost their connections meanwhile, and try again at their own pace. What has come in may be taken
+            // before the tick.
+            self.hope_until = self.hope_until.max(now.elapsed + members::REPORT_GRACE);
+        }
         match event {
             Event::Tick => self.on_tick(),
             Event::Received { conn, message } => self.on_message(conn, message),
@@ -302,10 +307,6 @@ impl Cluster {
         // may be waiting behind this very tick, so it must not count as their silence.
         let passed = self.now.elapsed.saturating_sub(self.last_tick);
         self.liveness_clock += passed.min(2 * TICK);
-        if passed > STOOD_STILL {
-            // Workers may have lost their connections meanwhile, and try again at their own pace.
-            self.hope_until = self.hope_until.max(self.now.elapsed + members::REPORT_GRACE);
-        }
         self.last_tick = self.now.elapsed;
         self.watch_members();
         self.watch_claims();

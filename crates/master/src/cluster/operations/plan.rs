@@ -183,6 +183,11 @@ impl Cluster {
         if !self.settled() {
             return Ok(Some(Answer::Park("report of the workers after the master's start".to_string())));
         }
+        self.can_begin(plan)
+    }
+
+    /// Whether there are workers for it, with room; else why it has to wait or is refused.
+    fn can_begin(&self, plan: &Plan) -> Result<Option<Answer>, WireError> {
         if let Some(park) = self.enough_workers(plan.segments() > 0)? {
             return Ok(Some(park));
         }
@@ -265,9 +270,10 @@ impl Cluster {
             true => self.plan_reductions(&explain.array_id, &explain.operation)?,
             false => self.plan_expression(&explain.array_id, &explain.operation)?,
         };
-        let refusal = self.enough_workers(plan.segments() > 0).and_then(|_| self.check_room(&plan)).err();
+        let refusal = self.can_begin(&plan).err();
         let is_reduced = plan.program.output().is_none();
-        let receives = self.costs.receives(fingerprint(&plan.program), self.most_threads());
+        let copies = if is_reduced { 0 } else { self.required_copies(plan.replication) as u32 };
+        let receives = copies > 1 && self.costs.receives(fingerprint(&plan.program), self.most_threads());
         let explanation = Explanation {
             array_id: plan.array_name.clone(),
             steps: plan.program.steps(),
@@ -275,7 +281,7 @@ impl Cluster {
             dtype: plan.program.output(),
             elements: plan.grid.len(),
             segments: plan.segments(),
-            copies: if is_reduced { 0 } else { self.required_copies(plan.replication) as u32 },
+            copies,
             replicas: if receives { "received" } else { "recomputed" }.to_string(),
             estimate: self.estimate(&plan, receives),
             refusal,

@@ -6,19 +6,21 @@
 
 mod build;
 mod compile;
+mod fault;
 mod fuse;
 mod machine;
 mod op;
 mod prune;
 mod register;
 pub mod run;
+mod steps;
 mod text;
 
 #[cfg(test)]
 mod tests;
 
 pub use build::Builder;
-pub use machine::Fault;
+pub use fault::Fault;
 pub use op::{Binary, Op, Unary};
 pub use run::{CHUNK, ElementError, RunError, Source};
 pub use text::NotAProgram;

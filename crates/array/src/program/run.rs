@@ -4,7 +4,9 @@
 //! segment does), so what is reduced is combined in the same order whatever the layout and the number of threads.
 
 use super::compile::{Compiled, Place};
-use super::machine::{BLOCK, Block, Fault, Machine, make_nans_equal};
+use super::fault::Fault;
+use super::machine::{BLOCK, Block, Machine};
+use super::steps::make_nans_equal;
 use super::{INPUTS_MAX, Program};
 use crate::kernels::Build;
 use crate::reduction::{LEAF, Leaf, Partial, Tree, Values};

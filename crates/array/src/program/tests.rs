@@ -42,7 +42,7 @@ fn apply<I: Element, O: Element>(text: &str, x: &[I]) -> Result<Vec<O>, RunError
 }
 
 /// The place of the first element that has no value, and why.
-fn fault<I: Element>(text: &str, x: &[I]) -> Option<(u64, machine::Fault)> {
+fn fault<I: Element>(text: &str, x: &[I]) -> Option<(u64, Fault)> {
     let program = program_of(text, I::DTYPE, I::DTYPE);
     match run(&program, &[source(x)], 0, x.len()) {
         Ok(_) => None,

@@ -1,6 +1,5 @@
 //! What programs give, one element after the other, as plainly as it can be said.
 
-use super::super::machine::Fault;
 use super::*;
 use crate::kernels::{Build, elementary};
 use crate::random;

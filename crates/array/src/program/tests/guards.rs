@@ -1,6 +1,6 @@
 //! Elements that can't fail, as nobody looks at them, and those that do.
 
-use super::super::machine::Fault::{self, *};
+use super::super::Fault::{self, *};
 use super::*;
 use DType::{Int32, Int64};
 

@@ -1,6 +1,6 @@
 //! Borders of blocks and chunks, cuts, threads, and checksums.
 
-use super::super::machine::{BLOCK, Fault};
+use super::super::machine::BLOCK;
 use super::super::run::CHUNK;
 use super::*;
 use crate::checksum::crc32c;

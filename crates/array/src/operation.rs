@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use crate::expression::parse_expression;
 use crate::program::Source;
@@ -77,14 +77,14 @@ impl Operation {
         (output, crc32c)
     }
 
-    /// Its program.
-    pub fn program(self) -> Program {
-        static PROGRAMS: OnceLock<[Program; 2]> = OnceLock::new();
+    /// Its program, which is made once.
+    pub fn program(self) -> Arc<Program> {
+        static PROGRAMS: OnceLock<[Arc<Program>; 2]> = OnceLock::new();
         let programs = PROGRAMS.get_or_init(|| {
             Operation::ALL.map(|operation| {
                 let alone = &mut |name: &str| Err(format!("no '{name}'"));
                 let program = parse_expression(operation.text(), operation.input(), alone);
-                program.expect("its text is an expression").with_name(operation)
+                Arc::new(program.expect("its text is an expression").with_name(operation))
             })
         });
         programs[self as usize].clone()

@@ -181,7 +181,7 @@ mod tests {
         // Bytes that are no int32 are those of something shorter.
         let dtype = if buffer.len().is_multiple_of(4) { DType::Int32 } else { DType::UInt8 };
         let source = Arc::new(Segment::new(CopyId(VersionId(1), 0), dtype, buffer, crc32c));
-        let (program, result) = (Arc::new(Operation::Example2.program()), CopyId(VersionId(2), 0));
+        let (program, result) = (Operation::Example2.program(), CopyId(VersionId(2), 0));
         ComputeJob { job: 7, program, sources: vec![source], result, elements, verify, request: None }
     }
 

@@ -103,7 +103,7 @@ impl Computation {
     pub fn expression(names: &Names, name: &str, text: &str) -> Result<Computation, Refused> {
         let x = &names[name].array;
         if let Ok(operation) = text.parse::<Operation>() {
-            return Ok(Computation { program: operation.program(), inputs: vec![x.clone()], len: x.len() });
+            return Ok(Computation { program: (*operation.program()).clone(), inputs: vec![x.clone()], len: x.len() });
         }
         let mut read = vec![name.to_string()];
         let program = parse_expression(text, x.dtype, &mut |other| resolve(names, &mut read, other))?;

@@ -120,7 +120,7 @@ impl Builder {
     /// If there is no such node.
     pub fn elements(self, node: NodeId) -> Program {
         assert!((node as usize) < self.nodes.len(), "no node {node}");
-        Program { inputs: self.inputs, nodes: self.nodes, outcome: Outcome::Elements(node), named: None }
+        Program::new(self.inputs, self.nodes, Outcome::Elements(node))
     }
 
     /// The program that keeps what reductions make of nodes.
@@ -134,8 +134,7 @@ impl Builder {
         if reductions.iter().any(|(_, node)| *node as usize >= self.nodes.len()) {
             return Err("a value that is not there".to_string());
         }
-        let outcome = Outcome::Reductions(reductions);
-        Ok(Program { inputs: self.inputs, nodes: self.nodes, outcome, named: None })
+        Ok(Program::new(self.inputs, self.nodes, Outcome::Reductions(reductions)))
     }
 
     // ---- in short ----

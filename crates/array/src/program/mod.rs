@@ -27,6 +27,8 @@ pub use text::NotAProgram;
 
 use crate::reduction::Reducer;
 use crate::{DType, Operation};
+use compile::Compiled;
+use std::sync::{Arc, OnceLock};
 
 /// Nodes that a program has at most. Each takes a pass over a block, so one of this length takes some microseconds for each
 /// element; nobody types a longer one.
@@ -68,16 +70,34 @@ pub enum Outcome {
 }
 
 /// A program. Its types fit, and every node takes only nodes before it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Program {
     inputs: Vec<DType>,
     nodes: Vec<Node>,
     outcome: Outcome,
     /// The operation that it is, if it has a name.
     named: Option<Operation>,
+    /// Made ready to run, when it runs for the first time. All clones share it.
+    compiled: Arc<OnceLock<Compiled>>,
+}
+
+impl PartialEq for Program {
+    fn eq(&self, other: &Program) -> bool {
+        (&self.inputs, &self.nodes, &self.outcome, self.named)
+            == (&other.inputs, &other.nodes, &other.outcome, other.named)
+    }
 }
 
 impl Program {
+    fn new(inputs: Vec<DType>, nodes: Vec<Node>, outcome: Outcome) -> Program {
+        Program { inputs, nodes, outcome, named: None, compiled: Arc::default() }
+    }
+
+    /// It, ready to run.
+    fn compiled(&self) -> &Compiled {
+        self.compiled.get_or_init(|| Compiled::new(self))
+    }
+
     /// The dtypes of the arrays that it reads.
     pub fn inputs(&self) -> &[DType] {
         &self.inputs

@@ -40,12 +40,8 @@ impl Program {
                 Outcome::Reductions(all.into_iter().map(|(r, node)| (r, place(node))).collect())
             }
         };
-        let program = Program {
-            inputs: inputs.iter().map(|input| self.inputs[*input]).collect(),
-            nodes,
-            outcome,
-            named: self.named,
-        };
+        let kept = inputs.iter().map(|input| self.inputs[*input]).collect();
+        let program = Program { named: self.named, ..Program::new(kept, nodes, outcome) };
         (program, inputs)
     }
 }

@@ -3,7 +3,7 @@
 //! Chunks and blocks are counted from the beginning of the piece. A piece begins at a multiple of [`CHUNK`] elements of the array (a
 //! segment does), so what is reduced is combined in the same order whatever the layout and the number of threads.
 
-use super::compile::{Compiled, Place};
+use super::compile::Place;
 use super::fault::Fault;
 use super::machine::{BLOCK, Block, Machine};
 use super::steps::make_nans_equal;
@@ -77,7 +77,7 @@ impl Program {
         output: &mut Buffer,
     ) -> Result<u32, RunError> {
         let dtype = self.output().expect("it gives elements");
-        let compiled = Compiled::new(self);
+        let compiled = self.compiled();
         let piece = Piece::new(self, sources, start, len);
         assert_eq!(output.len(), len * dtype.size(), "a result has as many elements as its input");
         let results = output.as_bytes_mut();
@@ -90,7 +90,7 @@ impl Program {
             })?;
             Ok(Checked { output: checksum::crc32c(results), ..checked })
         };
-        let new = || Machine::new(&compiled, Build::best());
+        let new = || Machine::new(compiled, Build::best());
         let checked: Checked = if len <= CHUNK {
             chunk(&mut new(), 0, results).map_err(|error| piece.blame(error))?
         } else {
@@ -110,7 +110,7 @@ impl Program {
     /// # Panics
     /// If the program gives elements, or lengths do not fit: whoever calls has checked that.
     pub fn reduce(&self, sources: &[Source<'_>], start: u64, len: usize) -> Result<Vec<Partial>, RunError> {
-        let compiled = Compiled::new(self);
+        let compiled = self.compiled();
         assert!(!compiled.reductions.is_empty(), "it reduces");
         let piece = Piece::new(self, sources, start, len);
         let trees = || -> Vec<Tree> {
@@ -135,7 +135,7 @@ impl Program {
             })?;
             Ok((checked, found.into_iter().map(Tree::finish).collect::<Vec<Partial>>()))
         };
-        let new = || Machine::new(&compiled, Build::best());
+        let new = || Machine::new(compiled, Build::best());
         let chunks = len.div_ceil(CHUNK);
         let all: Vec<_> = match chunks {
             0 => Vec::new(),

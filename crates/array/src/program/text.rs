@@ -71,7 +71,10 @@ impl FromStr for Program {
 
     fn from_str(text: &str) -> Result<Program, NotAProgram> {
         match text.split_once(':') {
-            None => text.parse().map(Operation::program).map_err(|e| NotAProgram(format!("{e}"))),
+            None => text
+                .parse::<Operation>()
+                .map(|operation| (*operation.program()).clone())
+                .map_err(|e| NotAProgram(format!("{e}"))),
             Some((inputs, steps)) => read(inputs, steps).map_err(NotAProgram),
         }
     }

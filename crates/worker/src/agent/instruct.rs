@@ -7,7 +7,7 @@ use crate::Serving;
 use crate::compute::{ComputeFailure, ComputeJob, Computed, Made, bytes_gone_through};
 use crate::store::{Segment, Store, check_length};
 use array::program::NotAProgram;
-use array::{DType, Grid, LEN_MAX, Program};
+use array::{DType, Grid, LEN_MAX, Operation, Program};
 use log::{debug, warn};
 use protocol::message::worker::*;
 use protocol::{CopyId, CopyRecord, ErrorCode, Head, VersionId, WireError};
@@ -43,7 +43,7 @@ impl Agent {
         );
         let origin = Origin::wanting(head, process.inline.clone());
         let mut reports = Reports::default();
-        let program = check_program(&process).map(Arc::new);
+        let program = check_program(&process);
         for &segment in &process.segments {
             let result = CopyId(process.result, segment);
             let planned = program.clone().map_err(Refusal::from).and_then(|program| {
@@ -304,9 +304,12 @@ impl Refusal {
 }
 
 /// The program of an instruction, if it is one and takes as many sources as there are.
-fn check_program(process: &ProcessSegment) -> Result<Program, WireError> {
+fn check_program(process: &ProcessSegment) -> Result<Arc<Program>, WireError> {
     let unknown = |e: NotAProgram| WireError::new(ErrorCode::UnknownOperation, e.to_string());
-    let program: Program = process.operation.parse().map_err(unknown)?;
+    let program = match process.operation.parse::<Operation>() {
+        Ok(operation) => operation.program(), // made ready before
+        Err(_) => Arc::new(process.operation.parse::<Program>().map_err(unknown)?),
+    };
     let (takes, given) = (program.inputs().len(), process.sources.len());
     if takes != given {
         let why = format!("a program that reads {takes} arrays, and {given} to read");

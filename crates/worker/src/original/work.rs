@@ -136,7 +136,7 @@ impl Work {
                     self.running.insert(job, Running { answer, room });
                     effects.push(Effect::Compute(ComputeJob {
                         job,
-                        program: Arc::new(operation.program()),
+                        program: operation.program(),
                         sources: vec![source],
                         result,
                         elements,

@@ -62,7 +62,7 @@ fn named_operations_are_their_names() {
     for operation in Operation::ALL {
         let program = operation.program();
         assert_eq!((program.to_string().as_str(), program.named()), (operation.name(), Some(operation)));
-        assert_eq!(operation.name().parse(), Ok(program));
+        assert_eq!(operation.name().parse(), Ok((*program).clone()));
     }
     let error = "example3".parse::<Program>().unwrap_err().to_string();
     assert!(error.contains("example3"), "{error}");

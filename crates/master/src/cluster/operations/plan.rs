@@ -201,7 +201,9 @@ impl Cluster {
 
     /// Refuses what does not fit into memory: the workers would find out one after the other.
     fn check_room(&self, plan: &Plan) -> Result<(), WireError> {
-        if plan.program.bytes_written() == 0 {
+        let whole = plan.grid.len() * plan.program.bytes_written();
+        let fits_anywhere = self.placeable().all(|(_, member)| whole <= member.unheld_bytes());
+        if plan.program.bytes_written() == 0 || fits_anywhere {
             return Ok(());
         }
         if plan.inputs.is_empty() {
@@ -332,14 +334,14 @@ impl Cluster {
 /// As [`plan`], without what the program does not need.
 fn plan_pruned(array_name: String, text: &str, program: Program, inputs: &[VersionId], version: &Version) -> Plan {
     let (program, read) = program.pruned();
-    plan(array_name, text, program, read.into_iter().map(|input| inputs[input]).collect(), version)
+    plan(array_name, text, Arc::new(program), read.into_iter().map(|input| inputs[input]).collect(), version)
 }
 
-fn plan(array_name: String, text: &str, program: Program, inputs: Vec<VersionId>, version: &Version) -> Plan {
+fn plan(array_name: String, text: &str, program: Arc<Program>, inputs: Vec<VersionId>, version: &Version) -> Plan {
     Plan {
         array_name,
         text: text.to_string(),
-        program: Arc::new(program),
+        program,
         inputs,
         shape: version.shape.clone(),
         grid: version.grid(),

@@ -4,7 +4,7 @@ use super::client::Endpoint;
 use super::empty;
 use crate::error::WireError;
 use crate::id::{CopyId, CopyRecord, Digest, SegmentIndex, VersionId, WorkerId};
-use array::DType;
+use array::{DType, Partial, Reducer};
 use serde::{Deserialize, Serialize};
 
 empty! {
@@ -184,6 +184,30 @@ impl SegmentResult {
 /// What the reductions of a program made of one segment: `[segment, [what is known of it, in hexadecimal, …]]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ReducedSegment(pub SegmentIndex, pub Vec<String>);
+
+impl ReducedSegment {
+    /// What these partials are on the wire.
+    pub fn new(segment: SegmentIndex, partials: &[Partial]) -> ReducedSegment {
+        let hex = |partial: &Partial| partial.to_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+        ReducedSegment(segment, partials.iter().map(hex).collect())
+    }
+
+    /// The partials, if they are those of these reductions.
+    pub fn partials(&self, reductions: &[(Reducer, DType)]) -> Option<Vec<Partial>> {
+        let partial = |(text, (reducer, dtype)): (&String, &(Reducer, DType))| {
+            Partial::from_bytes(*reducer, *dtype, &bytes_of(text)?).ok()
+        };
+        let fits = self.1.len() == reductions.len();
+        self.1.iter().zip(reductions).map(partial).collect::<Option<_>>().filter(|_| fits)
+    }
+}
+
+/// The bytes of hexadecimal digits.
+fn bytes_of(text: &str) -> Option<Vec<u8>> {
+    let digits = text.as_bytes();
+    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+    if !digits.len().is_multiple_of(2) { None } else { digits.chunks(2).map(byte).collect() }
+}
 
 /// One segment that could not be computed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -221,8 +221,8 @@ impl Reports {
 
     /// A segment was reduced.
     pub(super) fn reduced(&mut self, origin: &Arc<Origin>, result: CopyId, partials: &[Partial]) {
-        let texts = partials.iter().map(|partial| hex(&partial.to_bytes())).collect();
-        self.of(origin, result.version()).result.partials.push(ReducedSegment(result.segment(), texts));
+        let reduced = ReducedSegment::new(result.segment(), partials);
+        self.of(origin, result.version()).result.partials.push(reduced);
     }
 
     /// Time was spent on it.
@@ -258,8 +258,4 @@ impl Report {
         let inline = self.copies.iter().map(|copy| copy.record().id().segment()).collect();
         self.origin.message(SegmentResult { inline, ..self.result }).with_elements(dtype, parts.concat().into())
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -653,9 +653,9 @@ impl Cluster {
                 Answered::Superseded => {}
             }
         }
-        for ReducedSegment(segment, partials) in result.partials {
-            if let Answered::Expected = self.end_task(worker, CopyId(id, segment), call) {
-                self.on_segment_reduced(worker, CopyId(id, segment), &partials);
+        for reduced in result.partials {
+            if let Answered::Expected = self.end_task(worker, CopyId(id, reduced.0), call) {
+                self.on_segment_reduced(worker, id, &reduced);
             }
         }
         for FailedSegment { segment, source, error } in result.failed {

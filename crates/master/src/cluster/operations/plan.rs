@@ -44,6 +44,11 @@ impl Plan {
     pub fn segments(&self) -> u32 {
         self.grid.segments()
     }
+
+    /// The dtype of the elements that it gives; none if it reduces them.
+    pub fn dtype(&self) -> Option<DType> {
+        self.program.output()
+    }
 }
 
 impl Cluster {
@@ -394,11 +399,4 @@ fn is_reductions(text: &str) -> bool {
     let word = text.trim_start();
     let end = word.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(word.len());
     word[..end].parse::<Reducer>().is_ok() && word[end..].trim_start().starts_with('(')
-}
-
-/// The dtype of what a plan gives, for those that give elements.
-impl Plan {
-    pub fn dtype(&self) -> Option<DType> {
-        self.program.output()
-    }
 }

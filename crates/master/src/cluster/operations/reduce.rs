@@ -3,17 +3,18 @@
 
 use super::{Becomes, Cluster};
 use crate::cluster::catalog::handle_of;
-use array::reduction::{Partial, Tree};
-use array::{DType, Reducer};
+use array::reduction::Tree;
 use protocol::message::client::{ReducedValue, ReductionComplete};
+use protocol::message::worker::ReducedSegment;
 use protocol::{CopyId, ErrorCode, VersionId, WireError, WorkerId};
 
 impl Cluster {
     /// A worker has reduced a segment.
-    pub(super) fn on_segment_reduced(&mut self, worker: &WorkerId, copy: CopyId, texts: &[String]) {
+    pub(super) fn on_segment_reduced(&mut self, worker: &WorkerId, version: VersionId, reduced: &ReducedSegment) {
+        let copy = CopyId(version, reduced.0);
         let Some(running) = self.operations.get_mut(&copy.version()) else { return };
         let Some(work) = running.works.get_mut(copy.segment() as usize) else { return };
-        let Some(partials) = read(texts, &running.plan.program.reductions()) else {
+        let Some(partials) = reduced.partials(&running.plan.program.reductions()) else {
             let text = "what it says of a segment is not what was asked for";
             return self.on_segment_failed(worker, copy, None, WireError::new(ErrorCode::Internal, text));
         };
@@ -58,20 +59,4 @@ impl Cluster {
         };
         self.end_with(id, result.map(Into::into));
     }
-}
-
-/// What a worker says of a segment, if it is about these reductions.
-fn read(texts: &[String], reductions: &[(Reducer, DType)]) -> Option<Vec<Partial>> {
-    let partial = |(text, (reducer, dtype)): (&String, &(Reducer, DType))| {
-        Partial::from_bytes(*reducer, *dtype, &bytes(text)?).ok()
-    };
-    let fits = texts.len() == reductions.len();
-    texts.iter().zip(reductions).map(partial).collect::<Option<_>>().filter(|_| fits)
-}
-
-/// The bytes of hexadecimal digits.
-fn bytes(text: &str) -> Option<Vec<u8>> {
-    let digits = text.as_bytes();
-    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-    if !digits.len().is_multiple_of(2) { None } else { digits.chunks(2).map(byte).collect() }
 }

@@ -10,8 +10,10 @@ use crate::pool::Shelves;
 ///
 /// Two buffers are equal if their bytes are, so a NaN equals itself here and 0.0 differs from -0.0.
 pub struct Buffer {
-    /// Whole words for the alignment. The bytes of the last word beyond `len` are never shown.
+    /// Whole words for the alignment, [`SLACK`] more than the bytes need. What is not of the bytes is never shown.
     words: Vec<u64>,
+    /// Words before the first byte, which is the first of a line of the cache.
+    skip: usize,
     /// Length in bytes.
     len: usize,
     /// The pool that the words go back to.
@@ -20,17 +22,28 @@ pub struct Buffer {
 
 const WORD: usize = size_of::<u64>();
 
+/// A line of the cache of every CPU in use, and the widest vector: one that lies across two lines is read twice.
+const LINE: usize = 64;
+
+/// Words more than the bytes need, among which the first byte finds the beginning of a line.
+pub(crate) const SLACK: usize = LINE / WORD - 1;
+
 impl Buffer {
     /// `bytes` zero bytes. The pages come from the system when they are first touched, so a buffer that is
     /// written by several threads is not cleared by one of them first.
     pub fn zeroed(bytes: usize) -> Buffer {
-        Buffer { words: vec![0; bytes.div_ceil(WORD)], len: bytes, home: None }
+        Buffer::in_words(vec![0; bytes.div_ceil(WORD) + SLACK], bytes, None)
     }
 
     /// Words of a pool, as a buffer of `bytes` bytes.
     pub(crate) fn pooled(words: Vec<u64>, bytes: usize, home: Arc<Shelves>) -> Buffer {
-        debug_assert_eq!(words.len(), bytes.div_ceil(WORD));
-        Buffer { words, len: bytes, home: Some(home) }
+        Buffer::in_words(words, bytes, Some(home))
+    }
+
+    fn in_words(words: Vec<u64>, bytes: usize, home: Option<Arc<Shelves>>) -> Buffer {
+        debug_assert_eq!(words.len(), bytes.div_ceil(WORD) + SLACK);
+        let skip = (words.as_ptr() as usize).wrapping_neg() % LINE / WORD;
+        Buffer { words, skip, len: bytes, home }
     }
 
     /// A copy of `bytes`, which need no alignment.
@@ -57,12 +70,12 @@ impl Buffer {
 
     /// The bytes: elements in order, each little-endian.
     pub fn as_bytes(&self) -> &[u8] {
-        &bytemuck::cast_slice(&self.words)[..self.len]
+        &bytemuck::cast_slice(&self.words[self.skip..])[..self.len]
     }
 
     /// The bytes, to be written.
     pub fn as_bytes_mut(&mut self) -> &mut [u8] {
-        &mut bytemuck::cast_slice_mut(&mut self.words)[..self.len]
+        &mut bytemuck::cast_slice_mut(&mut self.words[self.skip..])[..self.len]
     }
 
     /// The elements, `len() / size_of::<T>()` of them.
@@ -85,7 +98,7 @@ impl Buffer {
 impl Clone for Buffer {
     /// A copy, which is no pool's.
     fn clone(&self) -> Buffer {
-        Buffer { words: self.words.clone(), len: self.len, home: None }
+        Buffer::from_bytes(self.as_bytes())
     }
 }
 
@@ -142,7 +155,8 @@ mod tests {
     fn bytes_at_an_odd_address_become_aligned() {
         let bytes: Vec<u8> = (0..17).collect();
         let buffer = Buffer::from_bytes(&bytes[1..]);
-        assert_eq!(buffer.as_bytes().as_ptr().align_offset(8), 0);
+        assert_eq!(buffer.as_bytes().as_ptr() as usize % LINE, 0);
+        assert_eq!(buffer.clone().as_bytes().as_ptr() as usize % LINE, 0);
         assert_eq!(buffer.as_slice::<u64>()[0], u64::from_le_bytes([1, 2, 3, 4, 5, 6, 7, 8]));
     }
 

@@ -4,6 +4,7 @@
 //! what goes there. So a [`BufferPool`] keeps what is given back, and asks for large pages.
 
 use crate::Buffer;
+use crate::buffer::SLACK;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -34,7 +35,7 @@ struct Idle {
     lent: usize,
     /// Bytes of those that are here.
     kept: usize,
-    /// Those that are here, by their length in words. The one that came last is warmest.
+    /// Those that are here, by their length in words without the slack. The one that came last is warmest.
     by_len: BTreeMap<usize, Vec<Vec<u64>>>,
 }
 
@@ -84,13 +85,14 @@ impl Shelves {
 
     /// Takes a buffer back.
     pub(crate) fn take_back(&self, words: Vec<u64>) {
-        let bytes = words.len() * WORD;
+        let len = words.len() - SLACK;
+        let bytes = len * WORD;
         let mut idle = self.lock();
         idle.lent -= bytes;
         let fits = idle.kept + bytes <= self.budget / IDLE_PART && idle.lent + idle.kept + bytes <= self.budget;
         if fits {
             idle.kept += bytes;
-            idle.by_len.entry(words.len()).or_default().push(words);
+            idle.by_len.entry(len).or_default().push(words);
         } else {
             drop(idle);
             drop(words);
@@ -105,14 +107,14 @@ impl Idle {
         if shelf.is_empty() {
             self.by_len.remove(&len);
         }
-        self.kept -= words.as_ref().map_or(0, |words| words.len() * WORD);
+        self.kept -= words.as_ref().map_or(0, |_| len * WORD);
         words
     }
 }
 
 /// Zeroes that the system provides page by page when they are touched, on large pages where it has them.
 fn fresh(len: usize) -> Vec<u64> {
-    let mut words = vec![0; len];
+    let mut words = vec![0; len + SLACK];
     prefer_large_pages(bytemuck::cast_slice_mut(&mut words));
     words
 }

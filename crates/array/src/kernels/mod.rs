@@ -17,6 +17,7 @@ pub mod elementwise;
 mod example1;
 mod example2;
 pub mod number;
+pub mod stream;
 
 pub use build::{Build, Loop};
 

@@ -1,7 +1,7 @@
 //! A program made ready to run: who needs which register when, and what is the same for all elements.
 
 use super::fuse::{Fused, Work, fuse, kept};
-use super::{NodeId, Op, Outcome, Program, Unary};
+use super::{Binary, NodeId, Op, Outcome, Program, Unary};
 use crate::DType;
 use crate::kernels::elementary;
 use crate::reduction::Reducer;
@@ -52,6 +52,8 @@ pub struct Compiled {
     /// Dtypes and bits of what is the same for all elements.
     pub constants: Vec<(DType, u64)>,
     pub registers: usize,
+    /// Dtype of the elements that the program gives; none if it reduces.
+    pub result: Option<DType>,
     /// What is reduced, and where it is.
     pub reductions: Vec<(Reducer, DType, Place)>,
 }
@@ -60,6 +62,22 @@ impl Compiled {
     /// Makes a program ready.
     pub fn new(program: &Program) -> Compiled {
         Compiler::new(program).compile()
+    }
+
+    /// Whether computing waits for memory rather than the other way round: no step takes many cycles for an element, and not one byte
+    /// is written for many that are read.
+    pub fn is_bound_by_memory(&self) -> bool {
+        let is_quick = |instruction: &Instruction| match instruction.op {
+            Step::Work(Work::Pair(pair)) => !pair.divides(),
+            Step::Copy | Step::SinCos(_) | Step::CosSin(_) | Step::Work(Work::Named(_)) => false,
+            Step::Work(Work::Node(op)) => match op {
+                Op::Unary(unary) => !matches!(unary, Unary::Elementary(_) | Unary::Sqrt),
+                Op::Binary(Binary::Elementary(_) | Binary::Div | Binary::FloorDiv | Binary::Mod | Binary::Rem) => false,
+                Op::Binary(binary) => binary != Binary::IntPow,
+                op => !matches!(op, Op::Normal { .. }),
+            },
+        };
+        self.result.is_some_and(|dtype| dtype.size() > 1) && self.instructions.iter().all(is_quick)
     }
 }
 
@@ -93,8 +111,13 @@ impl<'a> Compiler<'a> {
                 }
             }
         }
-        let compiled =
-            Compiled { instructions: Vec::new(), constants: Vec::new(), registers: 0, reductions: Vec::new() };
+        let compiled = Compiled {
+            instructions: Vec::new(),
+            constants: Vec::new(),
+            registers: 0,
+            result: program.output(),
+            reductions: Vec::new(),
+        };
         Compiler { outcome, places: vec![None; nodes.len()], nodes, last_use, free: Vec::new(), compiled }
     }
 

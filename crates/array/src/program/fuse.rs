@@ -27,6 +27,14 @@ pub struct Pair {
     pub second: Second,
 }
 
+impl Pair {
+    /// Whether one of its operations is a division.
+    pub fn divides(self) -> bool {
+        self.first == Arithmetic::Div
+            || matches!(self.second, Second::Left(Arithmetic::Div) | Second::Right(Arithmetic::Div))
+    }
+}
+
 /// What comes second in a pair.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Second {

@@ -8,7 +8,7 @@ use super::compile::{Compiled, Instruction, Place, Step};
 use super::fault::Fault;
 use super::fuse::{Second, Work};
 use super::register::Register;
-use super::steps::{cast, choose, generate, run_binary, run_pair, run_unary};
+use super::steps::{cast, choose, generate, make_nans_equal, run_binary, run_pair, run_unary};
 use crate::DType::{self, *};
 use crate::Operation;
 use crate::kernels::{self, Build, elementary};
@@ -57,7 +57,8 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// Computes a block: into `output`, if the program gives elements. Fails at the first element that has no value.
+    /// Computes a block: into `output`, if the program gives elements, with all NaNs the same. Fails at the first element that has no
+    /// value.
     pub fn run(&mut self, block: &Block<'_>, output: &mut [u8]) -> Result<(), (usize, Fault)> {
         let compiled = self.compiled;
         let mut fault: Option<(usize, Fault)> = None;
@@ -66,6 +67,9 @@ impl<'a> Machine<'a> {
                 // All steps are looked at: the first element counts, whatever step it fails in.
                 fault = Some(fault.map_or(found, |before| if found.0 < before.0 { found } else { before }));
             }
+        }
+        if let Some(result) = compiled.result {
+            make_nans_equal(self.build, result, output);
         }
         fault.map_or(Ok(()), Err)
     }

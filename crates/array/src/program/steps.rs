@@ -308,23 +308,19 @@ fn float_to_int<F: Pod + Default + Into<f64>, I: Pod>(
     find(build, a, guard, move |x| !fits(x), fault)
 }
 
-/// Makes all NaNs of a block the same one: which one the arithmetic gives differs between CPUs and compilations.
+/// Makes all NaNs of a block the same one: which one the arithmetic gives differs between CPUs and compilations. Most blocks have none
+/// and are only read.
 pub fn make_nans_equal(build: Build, dtype: DType, bytes: &mut [u8]) {
-    struct Canonical<'a, T>(&'a mut [T], T);
-    impl<T: PartialEq + Copy> Loop for Canonical<'_, T> {
-        type Output = ();
-
-        #[inline(always)]
+    fn each<T: Pod + PartialEq>(build: Build, values: &mut [T], nan: T) {
         #[expect(clippy::eq_op, reason = "only a NaN differs from itself")]
-        fn run(self) {
-            for x in self.0 {
-                *x = if *x == *x { *x } else { self.1 };
-            }
+        let is_nan = |x: &T| *x != *x;
+        if build.run(Any1(values, |x| is_nan(&x))) {
+            values.iter_mut().filter(|x| is_nan(x)).for_each(|x| *x = nan);
         }
     }
     match dtype {
-        Float32 => build.run(Canonical(cast_slice_mut(bytes), f32::from_bits(0x7FC0_0000))),
-        Float64 => build.run(Canonical(cast_slice_mut(bytes), f64::from_bits(0x7FF8_0000_0000_0000))),
+        Float32 => each(build, cast_slice_mut(bytes), f32::from_bits(0x7FC0_0000)),
+        Float64 => each(build, cast_slice_mut(bytes), f64::from_bits(0x7FF8_0000_0000_0000)),
         _ => {}
     }
 }

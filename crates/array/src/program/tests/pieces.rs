@@ -130,3 +130,30 @@ fn broken_inputs_are_named() {
         }
     }
 }
+
+/// Large results of quick programs are written past the caches: they are the same, their checksums too, and beside them nothing changes.
+#[test]
+fn what_is_written_past_the_caches_is_the_same() {
+    let n = 3 * CHUNK + 17; // a chunk that is not whole, with a block that is not whole
+    let x: Vec<f64> = (0..n * 8).map(|i| if i % 4099 == 7 { f64::NAN } else { i as f64 - 1000.0 }).collect();
+    let program = program_of("where(x > 0, x*2 + 1, -x)", DType::Float64, DType::Float64);
+    let expected = |x: &f64| {
+        if *x > 0.0 {
+            x * 2.0 + 1.0
+        } else if x.is_nan() {
+            f64::NAN
+        } else {
+            -x
+        }
+    };
+    for (elements, threads) in [(n, 1), (n * 8, 1), (n * 8, 3)] {
+        let x = &x[..elements];
+        let found = pool(threads).install(|| run(&program, &[source(x)], 0, elements)).unwrap();
+        let expected: Vec<u64> = x.iter().map(|x| expected(x).to_bits()).collect();
+        assert!(found.as_slice::<u64>() == expected, "{elements} elements on {threads} threads");
+    }
+    let mut numbers: Vec<i64> = (0..n as i64 * 8).collect();
+    numbers[n + 5] = i64::MAX;
+    let found = apply::<i64, i32>("int32(x) + 1", &numbers).unwrap_err();
+    assert_eq!(found, RunError::Element(ElementError { index: n as u64 + 5, fault: Fault::OutOfRange(DType::Int32) }));
+}

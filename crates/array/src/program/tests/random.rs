@@ -162,7 +162,6 @@ proptest! {
         let run = |build: Build| {
             let mut output = Buffer::zeroed(len * dtype.size());
             let result = machine::Machine::new(&compiled, build).run(&block, output.as_bytes_mut());
-            steps::make_nans_equal(build, dtype, output.as_bytes_mut());
             result.map(|()| output)
         };
         let all: Vec<_> = Build::all().into_iter().map(run).collect();

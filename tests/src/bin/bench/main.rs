@@ -14,6 +14,7 @@ mod ours;
 mod peer;
 mod peers;
 mod plain;
+mod recovery;
 mod scaling;
 mod table;
 mod times;
@@ -43,7 +44,10 @@ fn run() -> Result<(), String> {
         "latency" => latency::run(&options),
         "memory" => memory::run(&options),
         "peers" => peers::run(&options),
+        "recovery" => recovery::run(&options),
         "scaling" => scaling::run(&options),
-        other => Err(format!("there are compute, floor, latency, memory, peers and scaling, and not {other}")),
+        other => {
+            Err(format!("there are compute, floor, latency, memory, peers, recovery and scaling, and not {other}"))
+        }
     }
 }

@@ -3,6 +3,7 @@
 
 use crate::judge::{Expected, Summary};
 use crate::ours::say;
+use crate::times::Times;
 use ::tests::harness::Group;
 use ::tests::harness::wait::maybe_until;
 use serde_json::{Value, json};
@@ -59,6 +60,11 @@ impl Peer {
 
     pub fn ray(python: &Path) -> Result<Peer, String> {
         Peer::start(python, &["ray_peer.py"])
+    }
+
+    /// Dask or Ray, with workers to lose: for [`Peer::recovery`] alone.
+    pub fn with_workers_to_lose(python: &Path, which: &str) -> Result<Peer, String> {
+        Peer::start(python, &["recovery_peer.py", which])
     }
 
     fn start(python: &Path, words: &[&str]) -> Result<Peer, String> {
@@ -143,6 +149,19 @@ impl Peer {
         let answer = self.ask(json!({"workload": "operations", "seconds": counted.as_secs_f64()}))?;
         self.compare(&answer["result"], expected)?;
         answer["per_second"].as_f64().ok_or_else(|| format!("{} tells no rate", self.what))
+    }
+
+    /// What is felt of so many deaths of workers, and what there is to say of it.
+    pub fn recovery(&mut self, elements: usize, kills: usize) -> Result<(Times, String), String> {
+        let answer = self.ask(json!({"workload": "recovery", "n": elements, "kills": kills}))?;
+        let mut times = Times::default();
+        for ms in answer["ms"].as_array().into_iter().flatten().filter_map(Value::as_f64) {
+            times.add(Duration::from_secs_f64(ms / 1e3));
+        }
+        match times.len() == kills {
+            true => Ok((times, answer["note"].as_str().unwrap_or_default().to_string())),
+            false => Err(format!("{} tells of {} deaths and not of {kills}", self.what, times.len())),
+        }
     }
 
     fn compare(&self, told: &Value, expected: &Expected) -> Result<(), String> {

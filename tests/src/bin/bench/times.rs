@@ -34,6 +34,16 @@ impl Times {
         sorted[(sorted.len() * 99).div_ceil(100) - 1]
     }
 
+    /// The longest.
+    pub fn max(&self) -> Duration {
+        self.0.iter().max().copied().unwrap_or_default()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// The median and, beside it, the least and the greatest, in milliseconds: `  12.3 (11.0..15.2)`.
     pub fn show(&self) -> String {
         let sorted = self.sorted();

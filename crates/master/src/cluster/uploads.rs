@@ -14,7 +14,9 @@ use protocol::message::Body;
 use protocol::message::client::*;
 use protocol::message::worker::{DropCopies, Reserve};
 use protocol::size::format_size;
-use protocol::{ArrayId, CopyId, CopyRecord, ErrorCode, SegmentIndex, VersionId, WireError, WorkerId, limits, name};
+use protocol::{
+    ArrayId, CopyId, CopyRecord, ErrorCode, SegmentIndex, SessionId, VersionId, WireError, WorkerId, limits, name,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -49,6 +51,23 @@ pub(super) struct Upload {
 }
 
 impl Upload {
+    /// Whose it is.
+    pub fn session(&self) -> SessionId {
+        self.created_by.0
+    }
+
+    /// Bytes of a copy of it.
+    pub fn bytes(&self) -> u64 {
+        self.grid.len() * self.dtype.size() as u64
+    }
+
+    /// For how many bytes each worker was asked to keep room.
+    pub fn asked(&self) -> impl Iterator<Item = (&WorkerId, u64)> {
+        let bytes =
+            |segments: &BTreeSet<SegmentIndex>| segments.iter().map(|segment| self.segment_bytes(*segment)).sum();
+        self.asked.iter().map(move |(worker, segments)| (worker, bytes(segments)))
+    }
+
     /// Whether a worker is to get a segment of it.
     pub fn is_planned_on(&self, worker: &WorkerId) -> bool {
         self.planned.iter().flatten().any(|planned| planned == worker)
@@ -104,6 +123,10 @@ impl Cluster {
         if let Some(version) = self.uploads.iter().find(|(_, upload)| upload.created_by == key).map(|(id, _)| *id) {
             self.plan(version, key, (0..segments).collect(), BTreeSet::new()); // it found no worker the first time
             return Ok(Answer::Later);
+        }
+        self.check_uploads(key)?;
+        if !create.replace {
+            self.check_arrays()?;
         }
         let Some(version) = self.new_id() else { return Ok(Answer::Park("id from the log".to_string())) };
         let upload = Upload {

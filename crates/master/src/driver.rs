@@ -278,3 +278,44 @@ impl State {
         let _ = self.ended.try_send(result); // only the first word counts
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::Config;
+    use std::thread;
+    use std::time::Duration;
+
+    #[test]
+    fn readers_wait_while_the_disk_is_slow() {
+        let directory = tempfile::tempdir().unwrap();
+        let (log, catalog) = LogFile::open(directory.path()).unwrap();
+        let config = Config { replication: 1, min_copies: 1, address: "here".into(), data_dir: "here".into() };
+        let cluster = Cluster::new(config, catalog, Now::default(), Box::new(|| 1));
+        let (dials, _to_dial) = crossbeam_channel::bounded(1);
+        let (ended, _end) = crossbeam_channel::bounded(1);
+        let driver = Arc::new(Driver::new(cluster, Instant::now(), log, dials, ended));
+        driver.wait_for_log(); // it has nothing to do
+
+        let slow = driver.lock_log();
+        let (logging, reading) = (driver.clone(), driver.clone());
+        let log_thread = thread::spawn(move || logging.write_log());
+        let mut state = driver.lock();
+        for below in 1..=(TO_LOG_PAUSE + GROUP_MAX + 1) as u64 {
+            state.propose(Command::ReserveIds { below }, true, &driver.log);
+        }
+        drop(state);
+        driver.commands.notify_one();
+        let reader = thread::spawn(move || reading.wait_for_log());
+        let until = Instant::now() + Duration::from_secs(30);
+        while driver.lock().to_log.len() > TO_LOG_PAUSE + 1 {
+            assert!(Instant::now() < until, "the log thread takes nothing");
+            thread::sleep(Duration::from_millis(1));
+        }
+        assert!(!reader.is_finished(), "too much waits still");
+        drop(slow);
+        reader.join().unwrap();
+        driver.end();
+        log_thread.join().unwrap();
+    }
+}

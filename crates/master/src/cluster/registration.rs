@@ -70,8 +70,7 @@ impl Cluster {
             );
             return Err(WireError::new(ErrorCode::Unsupported, message));
         }
-        let is_new = self.catalog.workers().all(|(known, _)| *known != hello.worker);
-        if is_new && self.catalog.workers().count() >= WORKERS_MAX {
+        if self.catalog.worker(&hello.worker).is_none() && self.catalog.workers().count() >= WORKERS_MAX {
             let text = format!(
                 "{WORKERS_MAX} workers are known, the most a cluster remembers; start this one under an id it had before"
             );

@@ -26,6 +26,9 @@ const IDLE_MAX: Duration = Duration::from_secs(60);
 /// How often a plan is made anew because workers have no room, before the client is told.
 const ROUNDS_MAX: u32 = 5;
 
+/// When to ask again for room that running operations may leave, in milliseconds.
+const ROOM_RETRY_MS: u64 = 500;
+
 /// How long COMMIT waits for a worker to report a copy that it has acknowledged to the client: the report is sent first, so
 /// it is under way.
 const REPORT_PATIENCE: Duration = Duration::from_secs(2);
@@ -236,6 +239,7 @@ impl Cluster {
         if candidates.is_empty() {
             candidates = self.candidates(&[]); // rather an unlikely worker than none
         }
+        self.leave_room_for_operations(bytes.iter().sum(), &mut candidates);
         let placed = place(&bytes, upload.grid.len(), self.config.replication as usize, &candidates);
         let mut asks: BTreeMap<WorkerId, Vec<(SegmentIndex, u64)>> = BTreeMap::new();
         for ((segment, bytes), workers) in segments.iter().zip(&bytes).zip(&placed) {
@@ -357,7 +361,12 @@ impl Cluster {
                 .as_ref()
                 .map_or(String::new(), |error| format!(" (the last refusal: {})", error.message)),
         );
-        WireError::new(ErrorCode::InsufficientMemory, text).array(upload.name.clone())
+        let error = WireError::new(ErrorCode::InsufficientMemory, text).array(upload.name.clone());
+        let bytes: Vec<u64> = planning.segments.iter().map(|segment| upload.segment_bytes(*segment)).collect();
+        let placed = place(&bytes, upload.grid.len(), 1, &self.candidates(&[]));
+        let is_in_use = !self.operations.is_empty() && placed.iter().all(|workers| !workers.is_empty());
+        // Without the operations that are running there would be room: some of it comes back when they end.
+        if is_in_use { error.retry_after_ms(ROOM_RETRY_MS) } else { error }
     }
 
     fn write_plan(&self, version: VersionId, upload: &Upload, segments: &[SegmentIndex]) -> WritePlan {

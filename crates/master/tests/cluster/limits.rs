@@ -274,6 +274,36 @@ fn those_who_wait_for_room_take_turns_and_small_ones_pass() {
 }
 
 #[test]
+fn an_upload_does_not_take_the_room_of_operations_and_is_asked_for_again() {
+    let mut desk = one_worker(100 << 10);
+    generate(&mut desk, 1, "a", KIB_32);
+    desk.say(1, apply(2, "a", None));
+    let running = asked(&mut desk);
+    let beat = |desk: &mut Desk, kib: u64| {
+        let (digest, memory_used_bytes) = (Digest::default(), kib << 10);
+        desk.say(11, Message::new(Heartbeat { digest, copies: 1, memory_used_bytes, memory_idle_bytes: 0, tasks: 0 }));
+    };
+    beat(&mut desk, 32);
+    let create = |id| {
+        let shape = vec![5 * KIB_32 / 4]; // 40 KiB: it fits beside the array, not beside its result too
+        Message::request(id, CreateArray { array_id: "b".into(), dtype: DType::Float64, shape, replace: false })
+    };
+    desk.say(2, create(1));
+    let refusal = error(&mut desk, 2);
+    assert_eq!((refusal.code, refusal.retry_after_ms.is_some()), (ErrorCode::InsufficientMemory, true), "{refusal:?}");
+    done(&mut desk, &running[0].0);
+    desk.heard(10);
+    beat(&mut desk, 64);
+    desk.say(2, create(1));
+    let refusal = error(&mut desk, 2);
+    assert_eq!(
+        (refusal.code, refusal.retry_after_ms),
+        (ErrorCode::InsufficientMemory, None),
+        "now it is gone for good"
+    );
+}
+
+#[test]
 fn a_reduction_needs_no_room() {
     let mut desk = one_worker(33 << 10);
     generate(&mut desk, 1, "a", KIB_32);

@@ -1,11 +1,12 @@
 //! Memory, before anything is computed: an operation begins when what it makes fits beside what others will make that have begun
-//! before. If it would fit without those it waits for them; if not, it is refused, with the sizes.
+//! before. If it would fit without those it waits for them; if not, it is refused, with the sizes. An upload gets what they leave.
 //!
 //! Those who wait go on in the order in which they came. What takes less than a [`SMALL_SHARE`] of a worker's memory does not queue
 //! behind them.
 
 use super::plan::Plan;
 use crate::cluster::catalog::Version;
+use crate::cluster::placement::Candidate;
 use crate::cluster::requests::{Answer, Key};
 use crate::cluster::{Cluster, Member};
 use protocol::size::format_size;
@@ -118,6 +119,23 @@ impl Cluster {
             *bytes.entry(worker.clone()).or_default() += self.copy_bytes(*copy);
         }
         bytes
+    }
+
+    /// Takes from the room of candidates for something new what operations that have begun will still need of it, unless there is far
+    /// more than enough for both.
+    pub(in crate::cluster) fn leave_room_for_operations(&self, bytes: u64, candidates: &mut [Candidate]) {
+        let begun = self.operations.values().map(|running| most_bytes(&running.plan)).fold(bytes, u64::saturating_add);
+        if self.operations.is_empty() || candidates.iter().all(|candidate| candidate.free_bytes >= begun) {
+            return;
+        }
+        for (id, running) in &self.operations {
+            let needed = self.needed(&running.plan);
+            for candidate in candidates.iter_mut() {
+                let needed = needed.get(&candidate.worker).copied().unwrap_or(0);
+                let open = needed.saturating_sub(self.held_of(&candidate.worker, *id));
+                candidate.free_bytes = candidate.free_bytes.saturating_sub(open);
+            }
+        }
     }
 
     /// What workers hold for operations that have not ended: it is gone if they fail, and takes the place of something else if it is

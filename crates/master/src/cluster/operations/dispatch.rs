@@ -137,9 +137,9 @@ impl Cluster {
                         member.queue.take_first(small);
                         continue;
                     };
-                    // Segments of one kind do not wait for those of the other to be answered.
-                    let of_kind = member.in_flight.values().filter(|sent| sent.small == small).count();
-                    if of_kind >= window(member, running) {
+                    // Segments of one kind do not wait for those of the other to be answered, but by workers that do one at a time.
+                    let counts = |sent: &&Sent| sent.small == small || member.level() == 1;
+                    if member.in_flight.values().filter(counts).count() >= window(member, running) {
                         break;
                     }
                     member.queue.take_first(small);

@@ -275,7 +275,7 @@ fn those_who_wait_for_room_take_turns_and_small_ones_pass() {
 
 #[test]
 fn an_upload_does_not_take_the_room_of_operations_and_is_asked_for_again() {
-    let mut desk = one_worker(100 << 10);
+    let mut desk = one_worker(90 << 10);
     generate(&mut desk, 1, "a", KIB_32);
     desk.say(1, apply(2, "a", None));
     let running = asked(&mut desk);
@@ -285,7 +285,7 @@ fn an_upload_does_not_take_the_room_of_operations_and_is_asked_for_again() {
     };
     beat(&mut desk, 32);
     let create = |id| {
-        let shape = vec![5 * KIB_32 / 4]; // 40 KiB: it fits beside the array, not beside its result too
+        let shape = vec![KIB_32]; // it fits beside the array, not beside its result too
         Message::request(id, CreateArray { array_id: "b".into(), dtype: DType::Float64, shape, replace: false })
     };
     desk.say(2, create(1));

@@ -39,6 +39,12 @@ pub fn patience(bytes: u64, rounds: u32) -> Duration {
     (PATIENCE_MIN * 2_u32.pow(rounds.min(4))).min(PATIENCE_MAX) + forward
 }
 
+/// How long to wait after the `refusals`-th refusal in a row (from 1) of somebody who is busy and asks to be left alone for `named`:
+/// as long as he says, then twice as long each time up to eight times.
+pub fn busy_wait(named: Duration, refusals: u32) -> Duration {
+    named.saturating_mul(2_u32.pow(refusals.saturating_sub(1).min(3)))
+}
+
 /// How long to wait after the `failures`-th failure in a row (from 1): doubling from [`BACKOFF_MIN`] to
 /// [`BACKOFF_MAX`].
 pub fn backoff(failures: u32) -> Duration {
@@ -63,6 +69,11 @@ impl Jitter {
     pub fn shorten(&mut self, wait: Duration) -> Duration {
         let half = wait / 2;
         half + half.mul_f64(self.next_unit())
+    }
+
+    /// `wait`, lengthened by up to half, so that clients that were told to come back at the same moment do not.
+    pub fn lengthen(&mut self, wait: Duration) -> Duration {
+        wait + (wait / 2).mul_f64(self.next_unit())
     }
 
     /// The next number in [0, 1).
@@ -91,6 +102,17 @@ mod tests {
             let wait = jitter.shorten(BACKOFF_MAX);
             assert!(BACKOFF_MAX / 2 <= wait && wait <= BACKOFF_MAX, "{wait:?}");
         }
+    }
+
+    #[test]
+    fn whoever_is_busy_is_asked_less_and_less_but_never_sooner_than_he_says() {
+        let waits: Vec<u64> = (1..=6).map(|n| busy_wait(Duration::from_millis(100), n).as_millis() as u64).collect();
+        assert_eq!(waits, [100, 200, 400, 800, 800, 800]);
+        let mut jitter = Jitter::new(7);
+        let said = Duration::from_millis(100);
+        let lengthened: Vec<Duration> = (0..1000).map(|_| jitter.lengthen(said)).collect();
+        assert!(lengthened.iter().all(|wait| said <= *wait && *wait < said * 3 / 2));
+        assert!(lengthened.iter().any(|wait| *wait > said * 7 / 5), "they do not come back at the same moment");
     }
 
     #[test]

@@ -139,6 +139,8 @@ struct Pending {
     /// Its number in the session, from its first sending on.
     id: Option<u64>,
     place: Place,
+    /// How often it was refused for now.
+    refusals: u32,
 }
 
 /// The requests of one client; see the [module](self).
@@ -153,6 +155,8 @@ pub struct Session {
     /// Attempts without an answered HELLO in a row, and how the last one ended.
     failures: u32,
     last_failure: String,
+    /// For how long the master has asked not to be dialled again.
+    asked_to_wait: Option<Duration>,
     jitter: Jitter,
     next_id: u64,
     /// By the callers' numbers.
@@ -176,6 +180,7 @@ impl Session {
             link: Link::Idle,
             failures: 0,
             last_failure: "none has been tried yet".to_string(),
+            asked_to_wait: None,
             jitter: Jitter::new(seed),
             next_id: 1,
             pending: BTreeMap::new(),
@@ -199,7 +204,7 @@ impl Session {
         match event {
             Event::Tick => {}
             Event::Call { call, body, deadline } => {
-                self.pending.insert(call, Pending { body, deadline, id: None, place: Place::Unsent });
+                self.pending.insert(call, Pending { body, deadline, id: None, place: Place::Unsent, refusals: 0 });
             }
             Event::GiveUp { call } => self.forget(call),
             Event::Connected => self.on_connected(now, &mut effects),
@@ -260,7 +265,10 @@ impl Session {
         self.master = (self.master + 1) % self.masters;
         // Each master gets one attempt before the wait grows.
         let round = self.failures.div_ceil(u32::try_from(self.masters).unwrap_or(u32::MAX));
-        self.link = Link::Backoff { until: now + self.jitter.shorten(pace::backoff(round)) };
+        let wait = self.jitter.shorten(pace::backoff(round));
+        // Another master may have room.
+        let asked = self.asked_to_wait.take().filter(|_| self.masters == 1).map(|wait| self.jitter.lengthen(wait));
+        self.link = Link::Backoff { until: now + wait.max(asked.unwrap_or_default()) };
     }
 
     fn on_message(&mut self, now: Duration, message: Message, effects: &mut Vec<Effect>) {
@@ -321,6 +329,7 @@ impl Session {
                 self.finish(call, Err(CallError::Refused(error.clone())), effects);
             }
         }
+        self.asked_to_wait = retry_after(&error);
         self.disconnect(error.to_string(), effects);
     }
 
@@ -331,9 +340,13 @@ impl Session {
         };
         match message.body {
             Body::Error(error) => match retry_after(&error) {
-                Some(wait) => {
+                Some(named) => {
                     let pending = self.pending.get_mut(&call).expect("who is in flight is pending");
-                    pending.place = Place::Delayed { until: now + wait, refusal: error };
+                    pending.refusals += 1;
+                    let wait = self.jitter.lengthen(pace::busy_wait(named, pending.refusals));
+                    // Once more before the deadline, if the master's own time allows it.
+                    let latest = pending.deadline.saturating_sub(named).max(now + named);
+                    pending.place = Place::Delayed { until: (now + wait).min(latest), refusal: error };
                 }
                 None => self.finish(call, Err(CallError::Refused(error)), effects),
             },

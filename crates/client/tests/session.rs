@@ -252,12 +252,64 @@ fn busy_is_waited_out_under_the_same_number() {
     let busy = WireError::new(ErrorCode::Busy, "too much").retry_after_ms(300);
     assert_eq!(story.reply(2, busy), []);
     let again = story.until_something();
-    assert_eq!((ids(&again), story.now), (vec![2], ms(300)));
+    assert_eq!(ids(&again), [2]);
+    assert!((ms(300)..ms(450)).contains(&story.now), "{:?}", story.now);
     let shutting_down = WireError::new(ErrorCode::ShuttingDown, "bye");
     assert_eq!(story.reply(2, shutting_down.clone()), []);
     story.now = ms(60_000);
     let end = story.step(Event::Tick);
     assert_eq!(finished(&end), [(2, Err(CallError::Deadline(Waiting::Retry(shutting_down))))]);
+}
+
+#[test]
+fn a_master_that_stays_busy_is_asked_less_often_and_once_more_before_the_deadline() {
+    let mut story = Story::connected();
+    story.call(apply(), 10_000);
+    let busy = || WireError::new(ErrorCode::Busy, "too much").retry_after_ms(300);
+    let mut asked = vec![story.now];
+    loop {
+        assert_eq!(story.reply(2, busy()), []);
+        let next = story.until_something();
+        if !finished(&next).is_empty() {
+            assert_eq!(finished(&next), [(2, Err(CallError::Deadline(Waiting::Retry(busy()))))]);
+            break;
+        }
+        asked.push(story.now);
+    }
+    let waits: Vec<Duration> = asked.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(waits.iter().all(|wait| *wait >= ms(300)), "never sooner than it said: {waits:?}");
+    assert!(waits[2] >= ms(1200) && asked.len() < 10, "less and less: {waits:?}");
+    assert!(asked.contains(&ms(9_700)), "once more before the deadline: {asked:?}");
+}
+
+#[test]
+fn clients_that_were_refused_at_the_same_moment_come_back_at_different_ones() {
+    let again = |seed: u64| {
+        let mut story = Story { session: Session::new(SESSION, 1, seed), ..Story::begin() };
+        story.call(apply(), 60_000);
+        story.greet(SESSION);
+        story.reply(1, WireError::new(ErrorCode::Busy, "too much").retry_after_ms(300));
+        story.until_something();
+        story.now
+    };
+    let times: std::collections::BTreeSet<Duration> = (0..100).map(again).collect();
+    assert!(times.len() > 90 && times.iter().all(|time| (ms(300)..ms(450)).contains(time)), "{times:?}");
+}
+
+#[test]
+fn a_master_without_room_for_the_connection_is_dialled_when_it_said() {
+    let mut story = Story::begin();
+    story.call(Status {}, 60_000);
+    story.step(Event::Connected);
+    let busy = WireError::new(ErrorCode::Busy, "4096 connections are open").retry_after_ms(1000);
+    assert_eq!(story.step(Event::Received(Message::new(busy))), [Effect::Disconnect]);
+    story.lose();
+    assert_eq!(story.until_something(), [Effect::Connect { master: 0 }]);
+    assert!((ms(1000)..ms(1500)).contains(&story.now), "{:?}", story.now);
+    story.greet(SESSION);
+    story.lose();
+    story.until_something();
+    assert!(story.now < ms(2000), "once it was let in, it comes back as usual: {:?}", story.now);
 }
 
 #[test]

@@ -1,8 +1,11 @@
 //! What was typed, and what it means.
 
+use crate::cluster::Quotas;
 use crate::server::Settings;
 use clap::Parser;
+use protocol::door::Capacity;
 use protocol::level1::LINE_BYTES_MAX;
+use protocol::limits;
 use protocol::size::{machine_memory, parse_size};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
@@ -61,6 +64,19 @@ pub struct Flags {
     #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value_t = LINE_BYTES_MAX, hide_default_value = true)]
     line_max: u64,
 
+    /// Connections served at once. For one more, the oldest that has said nothing yet is closed; if all have, it is refused
+    #[arg(long, value_name = "N", default_value_t = limits::CONNECTIONS_MAX as u32, value_parser = clap::value_parser!(u32).range(1..))]
+    connections_max: u32,
+
+    /// The same for connections from one address, so that one machine does not keep the others out
+    #[arg(long, value_name = "N", default_value_t = limits::CONNECTIONS_PER_ADDRESS_MAX as u32, value_parser = clap::value_parser!(u32).range(1..))]
+    connections_per_address: u32,
+
+    /// Requests that the clients of one address may have in flight together; the next is answered Busy, and sent again by itself
+    /// a moment later. Each client may have 64
+    #[arg(long, value_name = "N", default_value_t = limits::REQUESTS_PER_ADDRESS_MAX as u32, value_parser = clap::value_parser!(u32).range(1..))]
+    requests_per_address: u32,
+
     /// Speak the original protocol (level 1) beyond this machine too; on loopback it always is
     #[arg(long = "level-1")]
     level_1: bool,
@@ -106,6 +122,11 @@ impl Flags {
             memory_bytes: self.memory.unwrap_or_else(|| machine_memory() / 4),
             line_bytes_max: self.line_max,
             level_1: self.level_1 || protocol::net::is_loopback(&listen),
+            capacity: Capacity {
+                connections: self.connections_max as usize,
+                per_address: self.connections_per_address as usize,
+            },
+            quotas: Quotas { requests_per_address: self.requests_per_address as usize, ..Quotas::default() },
         };
         Ok((settings, temporary))
     }

@@ -6,16 +6,16 @@
 use crate::cluster::{ConnId, Event};
 use crate::driver::Driver;
 use gateway::Gateway;
+use protocol::door::{Door, Entry};
 use protocol::frame::{FrameReader, FrameWriter, is_timeout};
 use protocol::level1::{Level, Opened, introduction};
-use protocol::message::{Body, Message};
+use protocol::message::{Body, Hello, Message, Role};
 use protocol::net::{self, DeadlineStream};
-use protocol::outbox::Outbox;
+use protocol::outbox::{Outbox, Unsent};
 use protocol::{ErrorCode, FrameError, Incoming, WireError, limits};
 use std::io;
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -26,69 +26,66 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 type Reader = FrameReader<Opened<DeadlineStream>>;
 
 /// Accepts connections until the process ends.
-pub(crate) fn accept(listener: &TcpListener, driver: &Arc<Driver>, gateway: &Arc<Gateway>) {
-    let open = Arc::new(AtomicUsize::new(0));
+pub(crate) fn accept(listener: &TcpListener, door: &Arc<Door>, driver: &Arc<Driver>, gateway: &Arc<Gateway>) {
     let mut next: ConnId = 1;
     loop {
         let stream = match listener.accept() {
             Ok((stream, _)) => stream,
             Err(e) => {
                 log::warn!("cannot accept a connection: {e}");
+                door.make_room();
                 thread::sleep(ACCEPT_PAUSE);
                 continue;
             }
         };
-        if open.load(Ordering::Relaxed) >= limits::CONNECTIONS_MAX {
-            refuse(stream);
-            continue;
-        }
         let conn = next;
         next += 1;
-        if let Err(e) = start(conn, stream, driver, gateway, &open) {
+        let started = door.admit(&stream).and_then(|admitted| match admitted {
+            Ok(entry) => start(conn, stream, entry, driver, gateway),
+            Err(error) => {
+                refuse(stream, error);
+                Ok(())
+            }
+        });
+        if let Err(e) = started {
             log::warn!("connection {conn} cannot be served: {e}");
         }
     }
 }
 
-fn refuse(stream: TcpStream) {
-    let error = WireError::new(
-        ErrorCode::Busy,
-        format!("{} connections are open, no more are served", limits::CONNECTIONS_MAX),
-    );
+/// Tells a peer that there is no room for it. Does not wait: a new connection has room for a line.
+fn refuse(stream: TcpStream, error: WireError) {
+    log::debug!("a connection is refused: {error}");
     if let Ok((_, mut writer)) = net::split(stream, "master", "") {
-        let _ = writer.write(&Message::new(error.retry_after_ms(1000))); // a courtesy; it is closed in any case
+        let _ = writer.write(&Message::new(error)); // a courtesy; it is closed in any case
     }
 }
 
 fn start(
     conn: ConnId,
     stream: TcpStream,
+    entry: Entry,
     driver: &Arc<Driver>,
     gateway: &Arc<Gateway>,
-    open: &Arc<AtomicUsize>,
 ) -> io::Result<()> {
     let writer = stream.try_clone()?;
     let reader = net::prepare(stream)?;
-    open.fetch_add(1, Ordering::Relaxed);
-    let (driver, gateway, counter) = (driver.clone(), gateway.clone(), open.clone());
-    let spawned = thread::Builder::new().name(format!("read-{conn}")).spawn(move || {
-        serve(conn, reader, writer, &driver, &gateway);
-        counter.fetch_sub(1, Ordering::Relaxed);
-    });
-    if spawned.is_err() {
-        open.fetch_sub(1, Ordering::Relaxed);
-    }
-    spawned.map(drop)
+    let (driver, gateway) = (driver.clone(), gateway.clone());
+    let body = move || serve(conn, reader, writer, &entry, &driver, &gateway);
+    thread::Builder::new().name(format!("read-{conn}")).spawn(body).map(drop)
 }
 
 /// Serves a connection to its end, on the level that its first line is of.
-fn serve(conn: ConnId, reader: DeadlineStream, writer: TcpStream, driver: &Driver, gateway: &Gateway) {
+fn serve(conn: ConnId, reader: DeadlineStream, writer: TcpStream, entry: &Entry, driver: &Driver, gateway: &Gateway) {
     match introduction(reader, Some(Instant::now() + limits::FIRST_MESSAGE_TIMEOUT)) {
+        Ok(Some(_)) if !entry.introduced() => log::debug!("connection {conn} was silent for too long"),
         Ok(Some((Level::One, opened))) => gateway.serve(opened, writer),
         Ok(Some((Level::Two, opened))) => {
-            let writer = FrameWriter::new(Outbox::new(writer, format!("write-{conn}")), "master", "");
-            if driver.open(conn, writer) {
-                let why = read(conn, FrameReader::new(opened), driver);
+            let outbox = Outbox::new(writer, format!("write-{conn}"));
+            let unsent = outbox.unsent();
+            if driver.open(conn, entry.address(), FrameWriter::new(outbox, "master", "")) {
+                let reader = FrameReader::new(opened).sharing(driver.documents());
+                let why = read(conn, reader, &unsent, driver);
                 driver.close(conn, why);
             }
         }
@@ -101,15 +98,45 @@ fn serve(conn: ConnId, reader: DeadlineStream, writer: TcpStream, driver: &Drive
     }
 }
 
+/// What makes a reader wait before it takes the next message, so that its peer waits too.
+#[derive(Clone, Copy, PartialEq)]
+enum Pace {
+    /// A client: until it takes its answers, and while the log has much to write.
+    Client,
+    /// A worker: while the log has much to write. It is told more than it asks for, and would wait for us as we for it.
+    Worker,
+    /// Signs of life wait for nothing.
+    Heartbeat,
+}
+
+impl Pace {
+    /// As the first message of a connection tells.
+    fn of(first: &Body) -> Pace {
+        match first {
+            Body::RegisterWorker(_) => Pace::Worker,
+            Body::Hello(Hello { role: Role::Heartbeat, .. }) => Pace::Heartbeat,
+            _ => Pace::Client,
+        }
+    }
+}
+
 /// Reads until the connection ends; says how. Each message is dealt with before the next is read, so a busy master makes its
 /// peers wait.
-fn read(conn: ConnId, mut reader: Reader, driver: &Driver) -> String {
+fn read(conn: ConnId, mut reader: Reader, unsent: &Unsent, driver: &Driver) -> String {
     let mut first_byte_by = Some(Instant::now() + limits::FIRST_MESSAGE_TIMEOUT);
+    let mut pace = None;
     loop {
+        if pace == Some(Pace::Client) {
+            unsent.wait_until_taken();
+        }
+        if pace.is_some_and(|pace| pace != Pace::Heartbeat) {
+            driver.wait_for_log();
+        }
         match next(&mut reader, first_byte_by) {
             Ok(None) => return "its connection was closed".to_string(),
             Ok(Some(Incoming::Message(message))) => {
                 first_byte_by = None;
+                pace = pace.or(Some(Pace::of(&message.body)));
                 if !driver.step(Event::Received { conn, message }) {
                     return "the master ends".to_string();
                 }

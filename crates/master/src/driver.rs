@@ -13,15 +13,20 @@ use crate::cluster::{Cluster, ConnId, Effect, Event, Now};
 use crate::error::Error;
 use crate::log_file::LogFile;
 use crossbeam_channel::Sender;
-use protocol::frame::unix_ms;
+use protocol::frame::{Documents, unix_ms};
+use protocol::limits::JSON_PAYLOADS_BYTES_MAX;
 use protocol::outbox::Outbox;
 use protocol::{FrameWriter, Message, WorkerId};
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::net::IpAddr;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 /// Commands written and synced together at most.
 const GROUP_MAX: usize = 1024;
+
+/// While more commands than this wait for a disk that is slow, nobody's next message is read but signs of life.
+const TO_LOG_PAUSE: usize = 4 * GROUP_MAX;
 
 /// A log longer than this is begun anew with the catalog as it is: replaying so much takes about a second.
 const LOG_BYTES_MAX: u64 = 64 << 20;
@@ -36,13 +41,17 @@ pub(crate) struct Driver {
     log: Mutex<LogFile>,
     /// Wakes the log thread.
     commands: Condvar,
+    /// Wakes readers that wait for the log thread.
+    written: Condvar,
+    /// For what readers read.
+    documents: Arc<Documents>,
 }
 
 struct State {
     cluster: Cluster,
     started: Instant,
     connections: BTreeMap<ConnId, FrameWriter<Outbox>>,
-    /// For the log thread. As many as there are requests and workers to cause them.
+    /// For the log thread. Little more than [`TO_LOG_PAUSE`]: one message more of each reader.
     to_log: VecDeque<ToLog>,
     /// Those, and what the log thread has taken and not told of yet.
     under_way: usize,
@@ -79,7 +88,13 @@ impl Driver {
             ended,
             has_ended: false,
         };
-        Driver { state: Mutex::new(state), log: Mutex::new(log), commands: Condvar::new() }
+        Driver {
+            state: Mutex::new(state),
+            log: Mutex::new(log),
+            commands: Condvar::new(),
+            written: Condvar::new(),
+            documents: Documents::new(JSON_PAYLOADS_BYTES_MAX),
+        }
     }
 
     /// Takes note of an event and does what follows from it. False when the master has ended.
@@ -95,12 +110,24 @@ impl Driver {
     }
 
     /// Takes note of a connection, before its first message. False when the master has ended.
-    pub(crate) fn open(&self, conn: ConnId, writer: FrameWriter<Outbox>) -> bool {
+    pub(crate) fn open(&self, conn: ConnId, address: IpAddr, writer: FrameWriter<Outbox>) -> bool {
         let mut state = self.lock();
         if !state.has_ended {
             state.connections.insert(conn, writer);
+            state.step(Event::Opened { conn, address }, &self.log);
         }
         !state.has_ended
+    }
+
+    /// Memory for JSON payloads, for all readers together.
+    pub(crate) fn documents(&self) -> Arc<Documents> {
+        self.documents.clone()
+    }
+
+    /// Waits while the log has much to write.
+    pub(crate) fn wait_for_log(&self) {
+        let is_much = |state: &mut State| state.to_log.len() > TO_LOG_PAUSE && !state.has_ended;
+        drop(self.written.wait_while(self.lock(), is_much).expect(PANICKED));
     }
 
     /// Sends a message that no step has decided about.
@@ -120,6 +147,7 @@ impl Driver {
         state.has_ended = true;
         state.connections.clear();
         self.commands.notify_one();
+        self.written.notify_all();
     }
 
     /// The body of the log thread: appends commands, all that are waiting at once, with one sync if any of them asks for it.
@@ -153,6 +181,7 @@ impl Driver {
     fn next_group(&self) -> Option<Vec<ToLog>> {
         let idle = |state: &mut State| state.to_log.is_empty() && !state.has_ended;
         let mut state = self.commands.wait_while(self.lock(), idle).expect(PANICKED);
+        self.written.notify_all();
         let len = state.to_log.len().min(GROUP_MAX);
         (len > 0).then(|| state.to_log.drain(..len).collect())
     }
@@ -247,5 +276,46 @@ impl State {
     fn end(&mut self, result: Result<(), Error>) {
         self.has_ended = true;
         let _ = self.ended.try_send(result); // only the first word counts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::Config;
+    use std::thread;
+    use std::time::Duration;
+
+    #[test]
+    fn readers_wait_while_the_disk_is_slow() {
+        let directory = tempfile::tempdir().unwrap();
+        let (log, catalog) = LogFile::open(directory.path()).unwrap();
+        let config = Config { replication: 1, min_copies: 1, address: "here".into(), data_dir: "here".into() };
+        let cluster = Cluster::new(config, catalog, Now::default(), Box::new(|| 1));
+        let (dials, _to_dial) = crossbeam_channel::bounded(1);
+        let (ended, _end) = crossbeam_channel::bounded(1);
+        let driver = Arc::new(Driver::new(cluster, Instant::now(), log, dials, ended));
+        driver.wait_for_log(); // it has nothing to do
+
+        let slow = driver.lock_log();
+        let (logging, reading) = (driver.clone(), driver.clone());
+        let log_thread = thread::spawn(move || logging.write_log());
+        let mut state = driver.lock();
+        for below in 1..=(TO_LOG_PAUSE + GROUP_MAX + 1) as u64 {
+            state.propose(Command::ReserveIds { below }, true, &driver.log);
+        }
+        drop(state);
+        driver.commands.notify_one();
+        let reader = thread::spawn(move || reading.wait_for_log());
+        let until = Instant::now() + Duration::from_secs(30);
+        while driver.lock().to_log.len() > TO_LOG_PAUSE + 1 {
+            assert!(Instant::now() < until, "the log thread takes nothing");
+            thread::sleep(Duration::from_millis(1));
+        }
+        assert!(!reader.is_finished(), "too much waits still");
+        drop(slow);
+        reader.join().unwrap();
+        driver.end();
+        log_thread.join().unwrap();
     }
 }

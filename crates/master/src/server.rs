@@ -14,13 +14,14 @@
 //!
 //! [`Outbox`]: protocol::outbox::Outbox
 
-use crate::cluster::{Cluster, Config, Event, Now, TICK};
+use crate::cluster::{Cluster, Config, Event, Now, Quotas, TICK};
 use crate::connection;
 use crate::driver::{Dial, Driver};
 use crate::error::Error;
 use crate::log_file::LogFile;
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 use gateway::Gateway;
+use protocol::door::{Capacity, Door};
 use protocol::frame::unix_ms;
 use protocol::limits::CONNECT_TIMEOUT;
 use protocol::net;
@@ -51,6 +52,10 @@ pub struct Settings {
     pub line_bytes_max: u64,
     /// Whether level 1 is spoken.
     pub level_1: bool,
+    /// Connections served at once.
+    pub capacity: Capacity,
+    /// What clients may have going at once.
+    pub quotas: Quotas,
 }
 
 /// A master that listens but has not begun to serve.
@@ -93,7 +98,7 @@ impl Master {
         let started = Instant::now();
         let entropy = Box::new(|| uuid::Uuid::new_v4().as_u128());
         let now = Now { elapsed: started.elapsed(), unix_ms: unix_ms() };
-        let cluster = Cluster::new(config, self.catalog, now, entropy);
+        let cluster = Cluster::new(config, self.catalog, now, entropy).with_quotas(self.settings.quotas);
         let (dials, to_dial) = bounded(DIALS);
         let (ended, end) = bounded(1);
         let driver = Arc::new(Driver::new(cluster, started, self.log, dials, ended));
@@ -106,7 +111,9 @@ impl Master {
         let (logging, dialing, accepting, listener) = (driver.clone(), driver.clone(), driver.clone(), self.listener);
         spawn("log", move || logging.write_log())?;
         spawn("dial", move || dial(&to_dial, &dialing))?;
-        spawn("accept", move || connection::accept(&listener, &accepting, &gateway))?;
+        let door = Door::new(self.settings.capacity);
+        log::info!("connections: {:?}", door.capacity());
+        spawn("accept", move || connection::accept(&listener, &door, &accepting, &gateway))?;
 
         driver.step(Event::Tick);
         let ticks = crossbeam_channel::tick(TICK);

@@ -10,6 +10,9 @@ use protocol::message::{Body, Hello, Message, Ping, Pong, Role};
 use protocol::{CopyId, CopyRecord, Digest, ErrorCode, SessionId, VersionId, WorkerId};
 use std::time::Duration;
 
+#[path = "cluster/limits.rs"]
+mod limits;
+
 /// A cluster whose log writes at once, and whose peers are this test.
 struct Desk {
     cluster: Cluster,

@@ -23,6 +23,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::fmt;
 use std::io::{self, BufRead, BufReader, IoSlice, Read, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// A source of bytes whose reads can be made to fail with [`io::ErrorKind::TimedOut`] from some moment on.
@@ -121,16 +123,76 @@ struct LineOut<'a> {
     data: &'a RawValue,
 }
 
+/// Memory for JSON payloads while they are read, for all connections of a program together. It is taken as the bytes arrive, so
+/// announcing them takes nothing.
+#[derive(Debug)]
+pub struct Documents {
+    limit: u64,
+    taken: AtomicU64,
+}
+
+impl Documents {
+    /// So many bytes.
+    pub fn new(limit: u64) -> Arc<Documents> {
+        Arc::new(Documents { limit, taken: AtomicU64::new(0) })
+    }
+
+    fn take(&self, bytes: u64) -> Result<(), WireError> {
+        let grow = |taken: u64| Some(taken + bytes).filter(|taken| *taken <= self.limit);
+        self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, grow).map(drop).map_err(|taken| {
+            let text = format!(
+                "{taken} bytes of JSON payloads are being read; {bytes} more are above the limit, {}",
+                self.limit
+            );
+            WireError::new(ErrorCode::Busy, text).retry_after_ms(DOCUMENT_RETRY_MS)
+        })
+    }
+}
+
+/// When to send a JSON payload again for which there was no memory: the others are read in less, from peers that are not stuck.
+const DOCUMENT_RETRY_MS: u64 = 500;
+
+/// What a payload has of [`Documents`]; it goes back when this is dropped.
+#[derive(Default)]
+struct Taken {
+    documents: Option<Arc<Documents>>,
+    bytes: u64,
+}
+
+impl Taken {
+    fn grow(&mut self, bytes: usize) -> Result<(), WireError> {
+        if let Some(documents) = &self.documents {
+            documents.take(bytes as u64)?;
+            self.bytes += bytes as u64;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        if let Some(documents) = &self.documents {
+            documents.taken.fetch_sub(self.bytes, Ordering::Relaxed);
+        }
+    }
+}
+
 /// Reads frames from a stream.
 pub struct FrameReader<R> {
     inner: BufReader<R>,
     line: Vec<u8>,
+    documents: Option<Arc<Documents>>,
 }
 
 impl<R: ReadDeadline> FrameReader<R> {
     /// A reader with a buffer of one header line.
     pub fn new(inner: R) -> Self {
-        FrameReader { inner: BufReader::with_capacity(HEADER_BYTES_MAX, inner), line: Vec::new() }
+        FrameReader { inner: BufReader::with_capacity(HEADER_BYTES_MAX, inner), line: Vec::new(), documents: None }
+    }
+
+    /// The same reader, which takes the memory for JSON payloads from `documents`. One for which there is none is refused with `Busy`.
+    pub fn sharing(self, documents: Arc<Documents>) -> Self {
+        FrameReader { documents: Some(documents), ..self }
     }
 
     /// The stream below.
@@ -200,9 +262,13 @@ impl<R: ReadDeadline> FrameReader<R> {
         let parsed: LineIn = serde_json::from_str(line).map_err(malformed)?;
         let mut head: Head = serde_json::from_str(line).map_err(malformed)?;
         let document;
+        let mut taken = Taken { documents: self.documents.clone(), bytes: 0 };
         let data = match head.payload {
             Some(Payload { kind: PayloadKind::Json, .. }) => {
-                document = self.read_document(head.payload.take().expect("just matched"))?;
+                match self.read_document(head.payload.take().expect("just matched"), &mut taken)? {
+                    Ok(read) => document = read,
+                    Err(error) => return Ok(Incoming::Refused { head: Box::new(head), error }),
+                }
                 document.as_str()
             }
             Some(payload) if payload.bytes > PAYLOAD_BYTES_MAX => {
@@ -226,18 +292,30 @@ impl<R: ReadDeadline> FrameReader<R> {
         Ok(Incoming::Refused { head: Box::new(head), error })
     }
 
-    /// Reads a JSON payload.
-    fn read_document(&mut self, payload: Payload) -> Result<String, FrameError> {
+    /// Reads a JSON payload, with memory for each block before it is read. The inner error is that there is none; the payload has been
+    /// skipped then.
+    fn read_document(&mut self, payload: Payload, taken: &mut Taken) -> Result<Result<String, WireError>, FrameError> {
         if payload.bytes > JSON_PAYLOAD_BYTES_MAX {
             let error = format!("a JSON payload of {} bytes; the limit is {JSON_PAYLOAD_BYTES_MAX}", payload.bytes);
             return Err(broken(ErrorCode::TooLarge, error));
         }
-        let mut bytes = vec![0; payload.bytes as usize];
-        self.read_payload(&payload, &mut bytes)?;
+        self.inner.get_mut().set_read_deadline(Some(Instant::now() + payload_timeout(payload.bytes)));
+        let (mut bytes, length) = (Vec::new(), payload.bytes as usize);
+        while bytes.len() < length {
+            let (read, block) = (bytes.len(), BLOCK_BYTES.min(length - bytes.len()));
+            if let Err(error) = taken.grow(block) {
+                drop(bytes);
+                self.skip_payload(&Payload { bytes: (length - read) as u64, ..payload })?;
+                return Ok(Err(error));
+            }
+            bytes.resize(read + block, 0);
+            self.inner.read_exact(&mut bytes[read..])?;
+        }
+        check_crc(&payload, array::checksum::crc32c(&bytes))?;
         let document = String::from_utf8(bytes)
             .map_err(|e| broken(ErrorCode::Malformed, format!("the JSON payload is not UTF-8: {e}")))?;
         check_depth(&document).map_err(FrameError::Broken)?;
-        Ok(document)
+        Ok(Ok(document))
     }
 
     /// Reads a payload into `into`, block by block, and checks it. `into` must have its length. A wrong checksum is
@@ -262,14 +340,7 @@ impl<R: ReadDeadline> FrameReader<R> {
             arrived(block);
             crc = array::checksum::crc32c_append(crc, block);
         }
-        if crc == payload.crc32c {
-            return Ok(());
-        }
-        let error = format!(
-            "a payload of {} bytes arrived with crc32c {crc}, not {} as announced",
-            payload.bytes, payload.crc32c
-        );
-        Err(broken(ErrorCode::ChecksumMismatch, error))
+        check_crc(payload, crc)
     }
 
     /// Takes the elements that a message announces: lets them travel with it if they are at most so many bytes, else forgets them.
@@ -293,6 +364,16 @@ impl<R: ReadDeadline> FrameReader<R> {
             _ => Err(FrameError::Truncated),
         }
     }
+}
+
+/// Compares the checksum of a payload with what was announced.
+fn check_crc(payload: &Payload, crc: u32) -> Result<(), FrameError> {
+    if crc == payload.crc32c {
+        return Ok(());
+    }
+    let error =
+        format!("a payload of {} bytes arrived with crc32c {crc}, not {} as announced", payload.bytes, payload.crc32c);
+    Err(broken(ErrorCode::ChecksumMismatch, error))
 }
 
 fn unknown_type(kind: &str) -> String {

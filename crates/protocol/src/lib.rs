@@ -9,10 +9,11 @@
 //! - [`error`]: what a refusal says, with a stable code and whether to try again.
 //! - [`id`]: the numbers and names things go by. [`name`]: which names arrays and workers may have.
 //! - [`net`]: opening and accepting connections the way all three programs need them. [`outbox`]: writing to them without
-//!   waiting. On Linux, `shared`: connections between programs of one machine, which take the place of TCP.
+//!   waiting. [`door`]: how many connections a program serves. On Linux, `shared`: connections between programs of one machine, which take the place of TCP.
 //!
 //! What is deliberately absent: roles. Nothing here knows what a master does with a message.
 
+pub mod door;
 pub mod dtype;
 pub mod error;
 pub mod frame;

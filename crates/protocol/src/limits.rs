@@ -19,6 +19,9 @@ pub const INLINE_BYTES_MAX: u64 = 128 * 1024;
 /// Longest JSON payload: the inventory of a worker that holds two million copies.
 pub const JSON_PAYLOAD_BYTES_MAX: u64 = 64 << 20;
 
+/// JSON payloads that a program reads at the same time, in bytes: four of the longest. Those that do not fit are answered `Busy`.
+pub const JSON_PAYLOADS_BYTES_MAX: u64 = 4 * JSON_PAYLOAD_BYTES_MAX;
+
 /// Deepest nesting of a header line or JSON payload. Our messages need 5; parsers recurse, so this bounds the stack.
 pub const JSON_DEPTH_MAX: usize = 32;
 
@@ -33,11 +36,19 @@ pub const BLOCK_BYTES: usize = 512 << 10;
 /// Most dimensions of a shape: NumPy 2's limit.
 pub const DIMENSIONS_MAX: usize = 64;
 
-/// Connections one program serves at once; each costs two threads. One more is answered `Busy` and closed.
+/// Connections one program serves at once, unless a flag says otherwise; each costs a thread. For one more the oldest that has
+/// said nothing yet is closed; if there is none, it is answered `Busy` and closed.
 pub const CONNECTIONS_MAX: usize = 4096;
+
+/// The same for those from one address: one machine with a thousand programs, and three more like it.
+pub const CONNECTIONS_PER_ADDRESS_MAX: usize = 1024;
 
 /// Requests one client connection may have in flight; the next is answered `Busy`.
 pub const IN_FLIGHT_MAX: usize = 64;
+
+/// Requests that all clients of one address may have in flight at a master, unless a flag says otherwise: sixteen sessions with all
+/// they may have, and a tenth of what a master takes.
+pub const REQUESTS_PER_ADDRESS_MAX: usize = 1024;
 
 /// Outcomes remembered per session, so that a retry gets the first answer.
 pub const OUTCOMES_PER_SESSION_MAX: usize = 64;

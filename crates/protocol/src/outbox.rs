@@ -9,7 +9,7 @@ use rustix::net::{SendFlags, send};
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::net::TcpStream;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 /// Writes that may wait for a slow peer. One that takes no more than that within the time of a write is as good as gone.
@@ -17,6 +17,13 @@ const WRITES_MAX: usize = 1024;
 
 /// Bytes that may wait: two of the longest messages there are.
 const BYTES_MAX: usize = 2 * crate::limits::JSON_PAYLOAD_BYTES_MAX as usize;
+
+/// Whoever reads requests of a peer stops while more than this waits to be taken by that peer: he gets no new answers before he has
+/// read some of the old ones.
+const WRITES_PAUSE: usize = 64;
+
+/// The same in bytes: a few of the longest answers with elements in them.
+const BYTES_PAUSE: usize = 1 << 20;
 
 /// The writing end of a connection for somebody who must not wait. It takes all it is given, or hangs up. Dropping it hangs up
 /// too, after what was written before.
@@ -31,6 +38,23 @@ struct Line {
     /// Of the thread, if one is needed.
     name: String,
     backlog: Mutex<Backlog>,
+    /// Wakes whoever waits for the peer to take some of it.
+    taken: Condvar,
+}
+
+/// What waits in an [`Outbox`], for somebody else than its owner.
+#[derive(Clone, Debug)]
+pub struct Unsent {
+    line: Arc<Line>,
+}
+
+impl Unsent {
+    /// Waits until the peer has taken most of what was written, or the connection is dead.
+    pub fn wait_until_taken(&self) {
+        let is_much = |backlog: &mut Backlog| backlog.waiting.len() > WRITES_PAUSE || backlog.bytes > BYTES_PAUSE;
+        let taken = self.line.taken.wait_while(self.line.lock(), is_much);
+        drop(taken.unwrap_or_else(PoisonError::into_inner));
+    }
 }
 
 #[derive(Debug, Default)]
@@ -47,7 +71,12 @@ struct Backlog {
 impl Outbox {
     /// An outbox for a connection that [`crate::net::prepare`] has set up; `name` is for the thread that writes to a slow peer.
     pub fn new(stream: TcpStream, name: impl Into<String>) -> Outbox {
-        Outbox { line: Arc::new(Line { stream, name: name.into(), backlog: Mutex::default() }) }
+        Outbox { line: Arc::new(Line { stream, name: name.into(), backlog: Mutex::default(), taken: Condvar::new() }) }
+    }
+
+    /// What waits in it, for whoever reads on the same connection.
+    pub fn unsent(&self) -> Unsent {
+        Unsent { line: self.line.clone() }
     }
 
     /// The socket.
@@ -135,6 +164,7 @@ impl Line {
                 if next.is_none() && backlog.is_last {
                     hang_up(&self.stream);
                 }
+                self.taken.notify_all();
                 next
             };
             let Some(bytes) = next else { return };
@@ -142,6 +172,7 @@ impl Line {
                 hang_up(&self.stream); // its reader notices, and what is still written here fails at once
                 let mut backlog = self.lock();
                 *backlog = Backlog { is_last: backlog.is_last, ..Backlog::default() };
+                self.taken.notify_all();
                 return;
             }
         }
@@ -220,6 +251,33 @@ mod tests {
         assert!((WRITES_MAX..=WRITES_MAX + 1).contains(&writes), "{writes} writes"); // the thread may hold one
         assert!(outbox.write_all(b"never").is_err());
         peer.read_to_end(&mut Vec::new()).unwrap(); // it ends
+    }
+
+    #[test]
+    fn whoever_reads_waits_for_a_peer_that_does_not_take_its_answers() {
+        let (mut outbox, mut peer) = pair();
+        let unsent = outbox.unsent();
+        unsent.wait_until_taken(); // nothing waits
+        let mut written = fill(&mut outbox).len();
+        while outbox.line.lock().bytes < 16 * BYTES_PAUSE {
+            outbox.write_all(&[0; 1 << 16]).unwrap();
+            written += 1 << 16;
+        }
+        let waited = thread::spawn(move || unsent.wait_until_taken());
+        peer.read_exact(&mut vec![0; BYTES_PAUSE]).unwrap(); // the kernel takes some more of it
+        assert!(!waited.is_finished(), "most of it is still there");
+        peer.read_exact(&mut vec![0; written - BYTES_PAUSE]).unwrap();
+        waited.join().unwrap();
+    }
+
+    #[test]
+    fn a_reader_does_not_wait_for_a_peer_that_is_gone() {
+        let (mut outbox, peer) = pair();
+        let unsent = outbox.unsent();
+        fill(&mut outbox);
+        outbox.write_all(&vec![0; 16 * BYTES_PAUSE]).unwrap();
+        drop(peer);
+        unsent.wait_until_taken();
     }
 
     #[test]

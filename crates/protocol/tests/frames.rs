@@ -1,7 +1,7 @@
 //! Frames as they come off a wire: whole, in pieces, too long, too deep, broken.
 
 use protocol::error::ErrorCode;
-use protocol::frame::ReadDeadline;
+use protocol::frame::{Documents, ReadDeadline};
 use protocol::limits::*;
 use protocol::message::client::{CreateArray, GetResult};
 use protocol::message::worker::Inventory;
@@ -232,4 +232,36 @@ fn values_survive_bit_for_bit() {
     FrameWriter::new(&mut wire, "x", "y").write(&Message::new(body.clone())).unwrap();
     let read = read_all(&wire).unwrap();
     assert!(matches!(&read[..], [Incoming::Message(message)] if message.body == body));
+}
+
+#[test]
+fn json_payloads_share_memory_and_what_finds_none_is_busy_while_the_connection_lives() {
+    let inventory = |copies: u64| {
+        let copies = (0..copies).map(|n| CopyRecord(VersionId(n), 0, 7, 8)).collect();
+        let mut wire = Vec::new();
+        FrameWriter::new(&mut wire, "a", "b").write(&Message::request(3, Inventory { copies })).unwrap();
+        wire
+    };
+    let (long, longer) = (inventory(100_000), inventory(200_000));
+    assert!(longer.len() > 2 * BLOCK_BYTES && long.len() > BLOCK_BYTES);
+    let documents = Documents::new(long.len() as u64);
+    for _ in 0..2 {
+        // Twice: what was read goes back, and so does what was given up in the middle.
+        let mut wire = longer.clone();
+        wire.extend(&long);
+        wire.extend(PING.as_bytes());
+        let mut reader = FrameReader::new(wire.as_slice()).sharing(documents.clone());
+        match reader.read(None).unwrap() {
+            Some(Incoming::Refused { head, error }) => {
+                assert_eq!((head.id, error.code), (Some(3), ErrorCode::Busy));
+                assert!(error.retry_after_ms.is_some());
+            }
+            other => panic!("{other:?}"),
+        }
+        assert!(matches!(
+            reader.read(None).unwrap(),
+            Some(Incoming::Message(Message { body: Body::Inventory(_), .. }))
+        ));
+        assert_eq!(reader.read(None).unwrap(), Some(Incoming::Message(Message::new(Ping {}))));
+    }
 }

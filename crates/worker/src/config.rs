@@ -3,6 +3,8 @@
 use crate::server::Config;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
+use protocol::door::Capacity;
+use protocol::limits::{CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_MAX};
 use protocol::size::{machine_memory, parse_size};
 use std::ffi::OsString;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -75,6 +77,15 @@ struct Args {
     #[arg(long)]
     insecure: bool,
 
+    /// Connections to the data port served at once. For one more, the oldest that has said nothing yet is closed; if all have, it is
+    /// refused, and its client asks another worker
+    #[arg(long, value_name = "N", default_value_t = CONNECTIONS_MAX as u32, value_parser = clap::value_parser!(u32).range(1..))]
+    connections_max: u32,
+
+    /// The same for connections from one address, so that one machine does not keep the others out
+    #[arg(long, value_name = "N", default_value_t = CONNECTIONS_PER_ADDRESS_MAX as u32, value_parser = clap::value_parser!(u32).range(1..))]
+    connections_per_address: u32,
+
     /// Use TCP also between programs of this machine, which otherwise share memory for the bytes of arrays
     #[arg(long)]
     no_shared_memory: bool,
@@ -127,6 +138,10 @@ impl Args {
             kernels: array::KERNELS_ID.to_string(),
             features: Vec::new(),
             shared_memory: !self.no_shared_memory,
+            capacity: Capacity {
+                connections: self.connections_max as usize,
+                per_address: self.connections_per_address as usize,
+            },
         })
     }
 }
@@ -187,12 +202,13 @@ mod tests {
     fn flags_and_the_original_form_are_read() {
         let full = config(
             "--id w1 --master a:1,b:2 --threads 3 --memory 1.5G --listen 127.0.0.1:7000 --advertise h:0 \
-             --zone z --join-new --no-shared-memory",
+             --zone z --join-new --no-shared-memory --connections-max 9 --connections-per-address 3",
         )
         .unwrap();
         assert_eq!(full.worker.as_str(), "w1");
         assert_eq!(full.masters, ["a:1", "b:2"]);
         assert_eq!((full.threads, full.memory_bytes, full.listen.port()), (3, 3 << 29, 7000));
+        assert_eq!(full.capacity, Capacity { connections: 9, per_address: 3 });
         assert_eq!((full.advertise.as_deref(), full.zone.as_deref(), full.join_new), (Some("h:0"), Some("z"), true));
 
         let original = config("w1 10.0.0.1 5000").unwrap();
@@ -215,6 +231,7 @@ mod tests {
             ("w1 127.0.0.1", "PORT"),
             ("--id w1 w1 127.0.0.1 5000", "cannot be used"),
             ("--id w1 --bogus", "--bogus"),
+            ("--id w1 --connections-max 0", "--connections-max"),
         ];
         for (line, part) in cases {
             let error = config(line).expect_err(line);
@@ -228,9 +245,16 @@ mod tests {
     #[test]
     fn help_teaches() {
         let help = config("--help").unwrap_err();
-        for part in
-            ["Examples:", "Exit codes:", "DARRAY_MASTER", "--insecure", "[default: 127.0.0.1:0]", "listening HOST:PORT"]
-        {
+        for part in [
+            "Examples:",
+            "Exit codes:",
+            "DARRAY_MASTER",
+            "--insecure",
+            "[default: 127.0.0.1:0]",
+            "listening HOST:PORT",
+            "[default: 4096]",
+            "[default: 1024]",
+        ] {
             assert!(help.contains(part), "{help} lacks {part}");
         }
     }

@@ -29,8 +29,9 @@ use crate::store::{Account, Store};
 use array::BufferPool;
 use log::info;
 use protocol::WorkerId;
+use protocol::door::Capacity;
 use protocol::frame::unix_ms;
-use protocol::limits::CONNECTIONS_MAX;
+use protocol::limits::{CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_MAX};
 use protocol::message::worker::Heartbeat;
 use protocol::net;
 use protocol::size::format_size;
@@ -69,6 +70,8 @@ pub struct Config {
     pub features: Vec<String>,
     /// Whether programs of the same machine may connect through shared memory.
     pub shared_memory: bool,
+    /// Connections to the data port that are served at once.
+    pub capacity: Capacity,
 }
 
 impl Config {
@@ -86,6 +89,7 @@ impl Config {
             kernels: array::KERNELS_ID.to_string(),
             features: Vec::new(),
             shared_memory: true,
+            capacity: Capacity { connections: CONNECTIONS_MAX, per_address: CONNECTIONS_PER_ADDRESS_MAX },
         }
     }
 }
@@ -189,7 +193,7 @@ impl Server {
             exit: None,
         });
         let shared = Shared { worker, store, buffers, events, sockets, shared_memory: None };
-        let data_port = DataPort::start(listener, shared, CONNECTIONS_MAX, config.shared_memory)?;
+        let data_port = DataPort::start(listener, shared, config.capacity, config.shared_memory)?;
         Ok(Server { driver, data_port, fetchers, heartbeat, address })
     }
 

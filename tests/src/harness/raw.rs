@@ -56,6 +56,11 @@ impl Raw {
         Raw { reader: BufReader::new(self.reader.get_ref().try_clone().expect("a connection")) }
     }
 
+    /// How long sending may wait for the other side to take something; as long as for an answer if nothing else is said.
+    pub fn set_write_patience(&self, time: Duration) {
+        self.reader.get_ref().set_write_timeout(Some(time)).expect("a connection");
+    }
+
     /// Says that nothing more will come.
     pub fn half_close(&self) {
         self.reader.get_ref().shutdown(Shutdown::Write).expect("a connection");

@@ -8,7 +8,7 @@
 
 use super::catalog::incident;
 use super::command::Command;
-use super::operations::{Sent, TaskKey};
+use super::operations::{Queue, Sent};
 use super::requests::Peer;
 use super::{Cluster, ConnId, Effect, Then};
 use protocol::message::client::{IncidentKind, WorkerState};
@@ -67,7 +67,7 @@ pub(super) struct Member {
     /// The digest it reports instead, and since when.
     mismatch: Option<(Digest, Duration)>,
     /// Segments waiting to be sent to it, and those sent.
-    pub queue: BTreeSet<TaskKey>,
+    pub queue: Queue,
     pub in_flight: BTreeMap<CopyId, Sent>,
     /// Copies it is fetching.
     pub fetching: usize,
@@ -105,7 +105,7 @@ impl Member {
             held_bytes: 0,
             digest: Digest::default(),
             mismatch: None,
-            queue: BTreeSet::new(),
+            queue: Queue::default(),
             in_flight: BTreeMap::new(),
             fetching: 0,
             late: false,

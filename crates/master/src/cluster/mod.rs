@@ -6,7 +6,7 @@
 //!   `Event::Committed(index, command)`, and nobody is answered in between what depends on it.
 //! - the coordinator, which is all the rest: what may be lost and is rebuilt from the catalog and the workers'
 //!   inventories. [`registration`] and [`members`]: which workers are there, and what each holds. [`requests`]: clients, their requests, and
-//!   that each is answered once. [`uploads`], [`operations`], [`reads`]: what the requests set going. [`copies`]: how
+//!   that each is answered once; [`quotas`]: how many there may be. [`uploads`], [`operations`], [`reads`]: what the requests set going. [`copies`]: how
 //!   many copies a segment needs, fetching missing ones, dropping useless ones. [`cost`]: whether a replica of a result computes or receives its copy. [`incidents`]: what went wrong and
 //!   how it was mended. [`views`]: answers that only look.
 //! - [`placement`]: pure functions of the workers there are.
@@ -27,6 +27,7 @@ mod incidents;
 mod members;
 mod operations;
 pub mod placement;
+pub mod quotas;
 mod reads;
 mod registration;
 mod requests;
@@ -42,10 +43,12 @@ use operations::Running;
 use protocol::message::client::OperationComplete;
 use protocol::message::{Body, Message};
 use protocol::{CopyId, SessionId, VersionId, WireError, WorkerId};
+pub use quotas::Quotas;
 use reads::Pin;
 use registration::Claim;
 use requests::{InFlight, Key, Peer};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
 use std::time::Duration;
 use uploads::Upload;
 
@@ -89,6 +92,13 @@ pub struct Now {
 pub enum Event {
     /// Time has passed.
     Tick,
+    /// A connection of level 2 was opened. One of which this is not told counts for no address.
+    Opened {
+        /// Its number.
+        conn: ConnId,
+        /// Where it comes from.
+        address: IpAddr,
+    },
     /// A message arrived.
     Received {
         /// On this connection.
@@ -185,11 +195,19 @@ pub struct Cluster {
     next_id: u64,
     ids_reserved_below: u64,
 
+    quotas: Quotas,
+    addresses: BTreeMap<ConnId, IpAddr>,
     peers: BTreeMap<ConnId, Peer>,
     sessions: BTreeMap<SessionId, ConnId>,
     requests: BTreeMap<Key, InFlight>,
+    /// Bytes of those.
+    requests_bytes: usize,
+    /// How many of them came from where.
+    requests_by_address: BTreeMap<IpAddr, usize>,
     /// Requests that wait for something to change.
     parked: BTreeSet<Key>,
+    /// Those of them that wait for memory, in the order in which they came.
+    for_room: BTreeSet<(Duration, Key)>,
 
     members: BTreeMap<WorkerId, Member>,
     claims: BTreeMap<ConnId, Claim>,
@@ -205,8 +223,6 @@ pub struct Cluster {
 
     uploads: BTreeMap<VersionId, Upload>,
     operations: BTreeMap<VersionId, Running>,
-    /// Where new operations join the queue for workers, see [`operations`].
-    virtual_time: u64,
     /// What computing and moving results takes here.
     costs: Costs,
     /// How the last operations ended, for who asks later.
@@ -240,10 +256,15 @@ impl Cluster {
             entropy,
             proposed: VecDeque::new(),
             effects: Vec::new(),
+            quotas: Quotas::default(),
+            addresses: BTreeMap::new(),
             peers: BTreeMap::new(),
             sessions: BTreeMap::new(),
             requests: BTreeMap::new(),
+            requests_bytes: 0,
+            requests_by_address: BTreeMap::new(),
             parked: BTreeSet::new(),
+            for_room: BTreeSet::new(),
             members: BTreeMap::new(),
             claims: BTreeMap::new(),
             unreported,
@@ -253,7 +274,6 @@ impl Cluster {
             last_tick: now.elapsed,
             uploads: BTreeMap::new(),
             operations: BTreeMap::new(),
-            virtual_time: 0,
             costs: Costs::default(),
             ended: BTreeMap::new(),
             pins: BTreeMap::new(),
@@ -292,6 +312,7 @@ impl Cluster {
         }
         match event {
             Event::Tick => self.on_tick(),
+            Event::Opened { conn, address } => drop(self.addresses.insert(conn, address)),
             Event::Received { conn, message } => self.on_message(conn, message),
             Event::Disconnected { conn, why } => self.on_disconnected(conn, &why),
             Event::Committed { index, command } => self.on_committed(index, &command),
@@ -409,14 +430,5 @@ impl Cluster {
         self.catalog.check();
         self.check_members();
         self.check_bounds();
-    }
-
-    fn check_bounds(&self) {
-        assert!(self.requests.len() <= requests::PENDING_MAX);
-        assert!(self.ended.len() <= operations::ENDED_MAX);
-        assert!(self.parked.iter().all(|key| self.requests.contains_key(key)), "a parked request that is not pending");
-        for running in self.operations.values() {
-            assert!(running.waiters.iter().all(|key| self.requests.contains_key(key)), "somebody answered waits");
-        }
     }
 }

@@ -2,16 +2,18 @@
 
 use super::Cluster;
 use super::catalog::{Version, handle_of, unknown_array};
-use super::requests::Answer;
+use super::requests::{Answer, Key};
 use protocol::message::Done;
 use protocol::message::client::*;
-use protocol::{CopyId, ErrorCode, Reference, SegmentIndex, VersionId, WireError, WorkerId, limits, name};
+use protocol::{CopyId, ErrorCode, Reference, SegmentIndex, SessionId, VersionId, WireError, WorkerId, limits, name};
 use std::time::Duration;
 
 /// Keeps a version while somebody reads it.
 #[derive(Debug)]
 pub(super) struct Pin {
     pub version: VersionId,
+    /// Whose read it is.
+    pub session: SessionId,
     expires: Duration,
 }
 
@@ -45,7 +47,8 @@ impl Cluster {
         }
     }
 
-    pub(super) fn on_get_result(&mut self, get: GetResult) -> Result<Answer, WireError> {
+    pub(super) fn on_get_result(&mut self, key: Key, get: GetResult) -> Result<Answer, WireError> {
+        self.check_pins(key)?;
         let (mut id, mut source, name) = self.resolve(&get.array_id)?;
         if let Some((_, array)) = self.catalog.find(&get.array_id)
             && let Some(result) = array.result.filter(|_| !get.array)
@@ -61,7 +64,7 @@ impl Cluster {
         if !missing.is_empty() {
             return self.wait_for_segments(&name, id, missing);
         }
-        let plan = self.read_plan(name, id, source, located);
+        let plan = self.read_plan(key.0, name, id, source, located);
         Ok(Answer::Now(plan.into()))
     }
 
@@ -89,6 +92,7 @@ impl Cluster {
 
     fn read_plan(
         &mut self,
+        session: SessionId,
         array_id: String,
         id: VersionId,
         source: Source,
@@ -115,13 +119,13 @@ impl Cluster {
             workers: self.endpoints(&workers),
             segments: located.iter().map(planned).collect(),
         };
-        ReadPlan { pin: self.pin(id), ..plan }
+        ReadPlan { pin: self.pin(session, id), ..plan }
     }
 
-    fn pin(&mut self, version: VersionId) -> u64 {
+    fn pin(&mut self, session: SessionId, version: VersionId) -> u64 {
         let pin = self.next_pin;
         self.next_pin += 1;
-        self.pins.insert(pin, Pin { version, expires: self.now.elapsed + limits::PIN_LEASE });
+        self.pins.insert(pin, Pin { version, session, expires: self.now.elapsed + limits::PIN_LEASE });
         pin
     }
 

@@ -8,6 +8,7 @@
 use super::catalog::Applied;
 use super::command::Command;
 use super::members::{Call, Member, RETURN_AFTER_CLOSE};
+use super::quotas::WORKERS_MAX;
 use super::requests::Peer;
 use super::{Cluster, ConnId, Effect, Then};
 use protocol::message::client::IncidentKind;
@@ -68,6 +69,12 @@ impl Cluster {
                 limits::PROTOCOL_VERSION
             );
             return Err(WireError::new(ErrorCode::Unsupported, message));
+        }
+        if self.catalog.worker(&hello.worker).is_none() && self.catalog.workers().count() >= WORKERS_MAX {
+            let text = format!(
+                "{WORKERS_MAX} workers are known, the most a cluster remembers; start this one under an id it had before"
+            );
+            return Err(WireError::new(ErrorCode::TooLarge, text));
         }
         match hello.cluster {
             Some(cluster) if cluster != self.catalog.cluster() => {

@@ -11,11 +11,10 @@ use array::DType;
 use protocol::message::client::*;
 use protocol::message::{Body, Done, Hello, Message, Role};
 use protocol::{ErrorCode, SessionId, WireError, WorkerId, id::request_name, limits};
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// Requests pending in all, so that a flood of them is refused before it costs memory.
-pub const PENDING_MAX: usize = 10_000;
 
 /// A client's request: session and number.
 pub(super) type Key = (SessionId, u64);
@@ -45,6 +44,10 @@ pub(super) struct InFlight {
     pub deadline: Duration,
     /// What it waits for, in words, for the answer when that does not come.
     pub waits_for: String,
+    /// Its length, as text.
+    pub bytes: usize,
+    /// Where it came from.
+    pub address: Option<IpAddr>,
 }
 
 /// What became of a request so far.
@@ -54,6 +57,8 @@ pub(super) enum Answer {
     Later,
     /// It cannot go on now, for this reason; try again when something has changed.
     Park(String),
+    /// The same, for memory: those who wait for that take turns.
+    ParkForRoom(String),
 }
 
 impl Answer {
@@ -138,6 +143,7 @@ impl Cluster {
 
     pub(super) fn on_disconnected(&mut self, conn: ConnId, why: &str) {
         self.claims.remove(&conn);
+        self.addresses.remove(&conn);
         match self.peers.remove(&conn) {
             Some(Peer::Client(session)) => {
                 self.sessions.remove(&session);
@@ -169,7 +175,7 @@ impl Cluster {
             return self.send(conn, Message::reply(&message.head, error));
         };
         let key = (session, id);
-        let fingerprint = fingerprint(&message.body);
+        let (fingerprint, bytes) = fingerprint(&message.body);
         match self.recall(key, fingerprint) {
             Ok(None) => {}
             Ok(Some(reply)) => return self.reply(key, reply, None),
@@ -178,10 +184,9 @@ impl Cluster {
         if self.requests.contains_key(&key) {
             return; // it is running; its answer goes to the newest connection of the session
         }
-        let pending = self.requests.range((session, 0)..=(session, u64::MAX)).count();
-        if self.requests.len() >= PENDING_MAX || pending >= limits::IN_FLIGHT_MAX {
-            let text = format!("{pending} requests of this session and {} in all are pending", self.requests.len());
-            return self.reply(key, Body::Error(WireError::new(ErrorCode::Busy, text).retry_after_ms(100)), None);
+        let address = self.addresses.get(&conn).copied();
+        if let Err(error) = self.check_pending(session, address, bytes) {
+            return self.reply(key, Body::Error(error), None);
         }
         let timeout = message.head.timeout_ms.map_or(limits::REQUEST_TIMEOUT_DEFAULT, Duration::from_millis);
         let request = InFlight {
@@ -190,9 +195,15 @@ impl Cluster {
             received: self.now.elapsed,
             deadline: self.now.elapsed.saturating_add(timeout),
             waits_for: "an answer".to_string(),
+            bytes,
+            address,
         };
         log::debug!("[{}] {}", request_name(session, id), request.body.kind());
         self.requests.insert(key, request);
+        self.requests_bytes += bytes;
+        if let Some(address) = address {
+            *self.requests_by_address.entry(address).or_default() += 1;
+        }
         self.run(key);
     }
 
@@ -225,11 +236,19 @@ impl Cluster {
         let Some(request) = self.requests.get(&key) else {
             return;
         };
-        let body = request.body.clone();
-        match self.handle(key, body) {
+        let (body, place) = (request.body.clone(), (request.received, key));
+        let answer = self.handle(key, body);
+        if !matches!(answer, Ok(Answer::ParkForRoom(_))) {
+            self.for_room.remove(&place);
+        }
+        match answer {
             Ok(Answer::Now(reply)) => self.answer(key, reply),
             Ok(Answer::Later) => {}
             Ok(Answer::Park(why)) => self.park(key, why),
+            Ok(Answer::ParkForRoom(why)) => {
+                self.park(key, why);
+                self.for_room.insert(place);
+            }
             Err(error) => self.answer(key, Body::Error(error)),
         }
     }
@@ -260,7 +279,7 @@ impl Cluster {
             Body::Explain(explain) => self.on_explain(explain),
             Body::WaitOperation(WaitOperation { operation }) => self.on_wait_operation(key, operation),
             Body::CancelOperation(CancelOperation { operation }) => self.on_cancel_operation(operation),
-            Body::GetResult(get) => self.on_get_result(get),
+            Body::GetResult(get) => self.on_get_result(key, get),
             Body::RenewPin(RenewPin { pin }) => self.on_renew_pin(pin),
             Body::Unpin(Unpin { pin }) => {
                 self.unpin(pin);
@@ -337,6 +356,14 @@ impl Cluster {
         let Some(request) = self.requests.remove(&key) else {
             return;
         };
+        self.for_room.remove(&(request.received, key));
+        self.requests_bytes -= request.bytes;
+        if let Some(of_address) = request.address.and_then(|address| self.requests_by_address.get_mut(&address)) {
+            *of_address -= 1;
+            if *of_address == 0 {
+                self.requests_by_address.retain(|_, requests| *requests > 0);
+            }
+        }
         if let Body::Error(error) = &body {
             log::info!("[{}] {} is refused: {error}", request_name(key.0, key.1), request.body.kind());
         }
@@ -360,10 +387,21 @@ impl Cluster {
         self.requests.get(&key).map_or(self.now.elapsed, |request| request.deadline)
     }
 
-    /// Tries parked requests again.
+    /// Tries parked requests again. Of those that wait for memory the first, and the next one if that went on.
     pub(super) fn unpark(&mut self) {
-        for key in std::mem::take(&mut self.parked) {
+        let for_room: BTreeSet<Key> = self.for_room.iter().map(|(_, key)| *key).collect();
+        let (waiting, others) = std::mem::take(&mut self.parked).into_iter().partition(|key| for_room.contains(key));
+        self.parked = waiting;
+        let others: BTreeSet<Key> = others;
+        for key in others {
             self.run(key);
+        }
+        while let Some(first @ (_, key)) = self.for_room.first().copied() {
+            self.parked.remove(&key);
+            self.run(key);
+            if self.for_room.contains(&first) {
+                break;
+            }
         }
     }
 
@@ -389,8 +427,8 @@ impl Cluster {
     }
 }
 
-/// Fingerprint of a request's content: the same request again has the same.
-fn fingerprint(body: &Body) -> u32 {
+/// Fingerprint of a request's content, which the same request again has too, and its length.
+fn fingerprint(body: &Body) -> (u32, usize) {
     let (kind, data) = body.to_parts();
-    array::checksum::crc32c_append(array::checksum::crc32c(kind.as_bytes()), data.as_bytes())
+    (array::checksum::crc32c_append(array::checksum::crc32c(kind.as_bytes()), data.as_bytes()), data.len())
 }

@@ -14,7 +14,9 @@ use protocol::message::Body;
 use protocol::message::client::*;
 use protocol::message::worker::{DropCopies, Reserve};
 use protocol::size::format_size;
-use protocol::{ArrayId, CopyId, CopyRecord, ErrorCode, SegmentIndex, VersionId, WireError, WorkerId, limits, name};
+use protocol::{
+    ArrayId, CopyId, CopyRecord, ErrorCode, SegmentIndex, SessionId, VersionId, WireError, WorkerId, limits, name,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -23,6 +25,9 @@ const IDLE_MAX: Duration = Duration::from_secs(60);
 
 /// How often a plan is made anew because workers have no room, before the client is told.
 const ROUNDS_MAX: u32 = 5;
+
+/// When to ask again for room that running operations may leave, in milliseconds.
+const ROOM_RETRY_MS: u64 = 500;
 
 /// How long COMMIT waits for a worker to report a copy that it has acknowledged to the client: the report is sent first, so
 /// it is under way.
@@ -49,6 +54,23 @@ pub(super) struct Upload {
 }
 
 impl Upload {
+    /// Whose it is.
+    pub fn session(&self) -> SessionId {
+        self.created_by.0
+    }
+
+    /// Bytes of a copy of it.
+    pub fn bytes(&self) -> u64 {
+        self.grid.len() * self.dtype.size() as u64
+    }
+
+    /// For how many bytes each worker was asked to keep room.
+    pub fn asked(&self) -> impl Iterator<Item = (&WorkerId, u64)> {
+        let bytes =
+            |segments: &BTreeSet<SegmentIndex>| segments.iter().map(|segment| self.segment_bytes(*segment)).sum();
+        self.asked.iter().map(move |(worker, segments)| (worker, bytes(segments)))
+    }
+
     /// Whether a worker is to get a segment of it.
     pub fn is_planned_on(&self, worker: &WorkerId) -> bool {
         self.planned.iter().flatten().any(|planned| planned == worker)
@@ -104,6 +126,10 @@ impl Cluster {
         if let Some(version) = self.uploads.iter().find(|(_, upload)| upload.created_by == key).map(|(id, _)| *id) {
             self.plan(version, key, (0..segments).collect(), BTreeSet::new()); // it found no worker the first time
             return Ok(Answer::Later);
+        }
+        self.check_uploads(key)?;
+        if !create.replace {
+            self.check_arrays()?;
         }
         let Some(version) = self.new_id() else { return Ok(Answer::Park("id from the log".to_string())) };
         let upload = Upload {
@@ -213,6 +239,7 @@ impl Cluster {
         if candidates.is_empty() {
             candidates = self.candidates(&[]); // rather an unlikely worker than none
         }
+        self.leave_room_for_operations(bytes.iter().sum(), &mut candidates);
         let placed = place(&bytes, upload.grid.len(), self.config.replication as usize, &candidates);
         let mut asks: BTreeMap<WorkerId, Vec<(SegmentIndex, u64)>> = BTreeMap::new();
         for ((segment, bytes), workers) in segments.iter().zip(&bytes).zip(&placed) {
@@ -334,7 +361,12 @@ impl Cluster {
                 .as_ref()
                 .map_or(String::new(), |error| format!(" (the last refusal: {})", error.message)),
         );
-        WireError::new(ErrorCode::InsufficientMemory, text).array(upload.name.clone())
+        let error = WireError::new(ErrorCode::InsufficientMemory, text).array(upload.name.clone());
+        let bytes: Vec<u64> = planning.segments.iter().map(|segment| upload.segment_bytes(*segment)).collect();
+        let placed = place(&bytes, upload.grid.len(), 1, &self.candidates(&[]));
+        let is_in_use = !self.operations.is_empty() && placed.iter().all(|workers| !workers.is_empty());
+        // Without the operations that are running there would be room: some of it comes back when they end.
+        if is_in_use { error.retry_after_ms(ROOM_RETRY_MS) } else { error }
     }
 
     fn write_plan(&self, version: VersionId, upload: &Upload, segments: &[SegmentIndex]) -> WritePlan {

@@ -6,8 +6,11 @@ use super::{Connection, Shared};
 use crate::peer::Peers;
 use crate::replies::Replies;
 use log::{debug, warn};
+use protocol::door::{Capacity, Door, Entry};
+use protocol::frame::Documents;
+use protocol::limits::JSON_PAYLOAD_BYTES_MAX;
 use protocol::net::Stream;
-use protocol::{ErrorCode, Message, WireError};
+use protocol::{Message, WireError};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -42,7 +45,7 @@ impl DataPort {
     pub(crate) fn start(
         listener: TcpListener,
         shared: Shared,
-        connections_max: usize,
+        capacity: Capacity,
         shared_memory: bool,
     ) -> io::Result<DataPort> {
         let address = listener.local_addr()?;
@@ -56,11 +59,13 @@ impl DataPort {
         let shared = Arc::new(shared);
         let mut port = DataPort { ending: Arc::new(AtomicBool::new(false)), acceptors: Vec::new() };
         let wake = move || TcpStream::connect_timeout(&reachable(address), WAKE_TIMEOUT).is_ok();
-        port.accept("accept", listener, shared.clone(), connections_max, wake)?;
+        let entrance = Guarded { listener, door: Door::new(capacity) };
+        debug!("connections: {:?}", entrance.door.capacity());
+        port.accept("accept", entrance, shared.clone(), wake)?;
         #[cfg(target_os = "linux")]
         if let Some(door) = same_host {
             let wake = same_host::waker(&door);
-            port.accept("accept-shared", door, shared, same_host::CONNECTIONS_MAX, wake)?;
+            port.accept("accept-shared", door, shared, wake)?;
         }
         Ok(port)
     }
@@ -70,11 +75,11 @@ impl DataPort {
         name: &str,
         entrance: E,
         shared: Arc<Shared>,
-        connections_max: usize,
         wake: impl Fn() -> bool + Send + 'static,
     ) -> io::Result<()> {
         let ending = self.ending.clone();
-        let acceptor = Acceptor { entrance, shared, ending, connections: Vec::new(), connections_max };
+        let documents = Documents::new(JSON_PAYLOAD_BYTES_MAX);
+        let acceptor = Acceptor { entrance, shared, ending, connections: Vec::new(), documents };
         let thread = thread::Builder::new().name(name.into()).spawn(move || acceptor.run())?;
         self.acceptors.push(Running { wake: Box::new(wake), thread });
         Ok(())
@@ -109,33 +114,45 @@ pub(super) trait Entrance: Send + 'static {
     /// Waits for somebody; also gives his name for the log.
     fn accept(&self) -> io::Result<(Self::Caller, String)>;
 
-    /// Makes the connection.
-    fn admit(caller: Self::Caller) -> io::Result<Stream>;
+    /// Makes the connection, with its place in the door if it has one; none if there are too many already, `open`
+    /// of them through this entrance.
+    fn admit(&self, caller: Self::Caller, open: usize, shared: &Shared) -> io::Result<Option<(Stream, Option<Entry>)>>;
 
-    /// There are too many already.
-    fn turn_away(caller: Self::Caller, shared: &Shared, connections_max: usize) -> io::Result<()>;
+    /// Nothing more can be accepted: somebody who has said nothing yet should go.
+    fn make_room(&self);
 }
 
-impl Entrance for TcpListener {
+/// The TCP port.
+struct Guarded {
+    listener: TcpListener,
+    door: Arc<Door>,
+}
+
+impl Entrance for Guarded {
     type Caller = TcpStream;
 
     fn accept(&self) -> io::Result<(TcpStream, String)> {
-        self.accept().map(|(stream, peer)| (stream, peer.to_string()))
+        self.listener.accept().map(|(stream, peer)| (stream, peer.to_string()))
     }
 
-    fn admit(caller: TcpStream) -> io::Result<Stream> {
-        Ok(caller.into())
+    fn admit(&self, caller: TcpStream, _: usize, shared: &Shared) -> io::Result<Option<(Stream, Option<Entry>)>> {
+        match self.door.admit(&caller)? {
+            Ok(entry) => Ok(Some((caller.into(), Some(entry)))),
+            Err(error) => turn_away(caller, shared, error).map(|()| None),
+        }
     }
 
-    fn turn_away(caller: TcpStream, shared: &Shared, connections_max: usize) -> io::Result<()> {
-        let (_, mut writer) = shared.sockets.open(caller, shared.worker.as_str(), "")?;
-        let why = format!("this worker serves {connections_max} connections already");
-        let busy = WireError::new(ErrorCode::Busy, why).retry_after_ms(1000);
-        // A new connection has room for a line, so this does not wait; whoever does not get it sees the
-        // connection close.
-        let _ = writer.write(&Message::new(busy), &[]);
-        Ok(())
+    fn make_room(&self) {
+        self.door.make_room();
     }
+}
+
+/// Tells a caller why there is no connection for him. A new one has room for a line, so this does not wait; whoever does not get it
+/// sees the connection close.
+fn turn_away(caller: TcpStream, shared: &Shared, error: WireError) -> io::Result<()> {
+    let (_, mut writer) = shared.sockets.open(caller, shared.worker.as_str(), "")?;
+    let _ = writer.write(&Message::new(error), &[]);
+    Ok(())
 }
 
 struct Acceptor<E> {
@@ -143,7 +160,8 @@ struct Acceptor<E> {
     shared: Arc<Shared>,
     ending: Arc<AtomicBool>,
     connections: Vec<JoinHandle<()>>,
-    connections_max: usize,
+    /// For what they read as JSON payloads, though nobody needs any here.
+    documents: Arc<Documents>,
 }
 
 impl<E: Entrance> Acceptor<E> {
@@ -158,6 +176,7 @@ impl<E: Entrance> Acceptor<E> {
                 Ok(()) => pause = ACCEPT_PAUSE_MIN,
                 Err(e) => {
                     warn!("cannot take a connection: {e}; trying again in {pause:?}");
+                    self.entrance.make_room();
                     thread::sleep(pause);
                     pause = (pause * 2).min(ACCEPT_PAUSE_MAX);
                 }
@@ -170,17 +189,16 @@ impl<E: Entrance> Acceptor<E> {
 
     fn start(&mut self, caller: E::Caller, peer: String) -> io::Result<()> {
         self.connections.retain(|connection| !connection.is_finished());
-        if self.connections.len() >= self.connections_max {
-            return E::turn_away(caller, &self.shared, self.connections_max);
-        }
-        let stream = E::admit(caller)?;
+        let admitted = self.entrance.admit(caller, self.connections.len(), &self.shared)?;
+        let Some((stream, entry)) = admitted else { return Ok(()) };
         let (receiver, writer) = self.shared.sockets.open(stream, self.shared.worker.as_str(), "")?;
+        let receiver = receiver.sharing(self.documents.clone());
         let Shared { worker, sockets, shared_memory, .. } = &*self.shared;
         let peers = || Peers::new(worker.clone(), sockets.clone(), shared_memory.is_some());
         let (replies, peers) = (Replies::new(writer, peers(), self.shared.clone()), peers());
         let name = format!("data {peer}");
-        debug!("{peer}: connection {} of {} at most", self.connections.len() + 1, self.connections_max);
-        let connection = Connection { shared: self.shared.clone(), peer, receiver, replies, peers };
+        debug!("{peer}: one of {} connections here", self.connections.len() + 1);
+        let connection = Connection { shared: self.shared.clone(), peer, receiver, replies, peers, entry };
         self.connections.push(thread::Builder::new().name(name).spawn(move || connection.run())?);
         Ok(())
     }

@@ -24,6 +24,7 @@ use crate::sockets::Sockets;
 use crate::store::{Segment, Store};
 use array::BufferPool;
 use log::{debug, info};
+use protocol::door::Entry;
 use protocol::limits::{BLOCK_BYTES, FIRST_MESSAGE_TIMEOUT, PROTOCOL_VERSION};
 use protocol::message::data::{self, GetSegment};
 use protocol::message::{Hello, PayloadKind, Pong, Role};
@@ -79,6 +80,8 @@ struct Connection {
     replies: Replies,
     /// Who gets segments while they arrive.
     peers: Peers,
+    /// Its place, if it counts among those of its address.
+    entry: Option<Entry>,
 }
 
 impl Connection {
@@ -141,6 +144,9 @@ impl Connection {
             let refusal = match body {
                 Body::Hello(hello) => match check_hello(&hello) {
                     Ok(()) => {
+                        if self.entry.as_ref().is_some_and(|entry| !entry.introduced()) {
+                            return Err(End::Quiet("it was silent for too long, and others came".into()));
+                        }
                         self.replies.set_to(&head.from);
                         return self.answer(&head, self.hello());
                     }

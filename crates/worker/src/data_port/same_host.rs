@@ -3,13 +3,14 @@
 use super::Shared;
 use super::accept::Entrance;
 use log::{debug, warn};
+use protocol::door::Entry;
 use protocol::net::Stream;
 use protocol::shared::{self, Listener};
 use std::io;
 use std::os::unix::net::UnixStream;
 
 /// Connections that are served at once. Each costs 2 MiB, which nobody has reserved; more callers stay with TCP.
-pub(super) const CONNECTIONS_MAX: usize = 64;
+const CONNECTIONS_MAX: usize = 64;
 
 /// Listens, if the system lets us.
 pub(super) fn listen() -> Option<Listener> {
@@ -29,12 +30,13 @@ impl Entrance for Listener {
         self.accept().map(|caller| (caller, "this machine".to_string()))
     }
 
-    fn admit(caller: UnixStream) -> io::Result<Stream> {
-        shared::admit(caller).map(Stream::Shared)
+    fn admit(&self, caller: UnixStream, open: usize, _: &Shared) -> io::Result<Option<(Stream, Option<Entry>)>> {
+        if open >= CONNECTIONS_MAX {
+            debug!("{CONNECTIONS_MAX} connections through shared memory: one more stays with TCP");
+            return Ok(None);
+        }
+        shared::admit(caller).map(|stream| Some((Stream::Shared(stream), None)))
     }
 
-    fn turn_away(_: UnixStream, _: &Shared, connections_max: usize) -> io::Result<()> {
-        debug!("{connections_max} connections through shared memory: one more stays with TCP");
-        Ok(())
-    }
+    fn make_room(&self) {} // whoever comes here has a connection over TCP that counts
 }

@@ -7,6 +7,7 @@ use super::*;
 use crate::driver::Listener;
 use crate::store::{Admission, Write};
 use array::{Buffer, DType};
+use protocol::door::Capacity;
 use protocol::message::data::{DistributeArray, Segment as SegmentData};
 use protocol::{CopyRecord, VersionId, net};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -51,7 +52,8 @@ impl Bench {
         let (events, sockets): (Events, _) = (Arc::new(Clerk { told: telling, notes: noting }), Sockets::default());
         let (worker, buffers) = (worker.into(), BufferPool::new(budget));
         let shared = Shared { worker, store: store.clone(), buffers, events, sockets, shared_memory: None };
-        DataPort::start(listener, shared, connections_max, false).unwrap();
+        let capacity = Capacity { connections: connections_max, per_address: connections_max };
+        DataPort::start(listener, shared, capacity, false).unwrap();
         Bench { store, told, notes, address }
     }
 

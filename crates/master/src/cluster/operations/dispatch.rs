@@ -1,8 +1,7 @@
 //! Who computes which segment when: the queues of the workers, what is sent to each at a time, and who else helps.
 //!
-//! Segments wait in a queue per worker in the order of *virtual time*: an operation joins at the time that the queue has
-//! reached, and its n-th segment stands n later. So many operations share the workers evenly, and a short one does not
-//! wait for the end of a long one. Only a few segments are sent at a time; the rest can still go elsewhere.
+//! Segments wait in a [`Queue`](super::Queue) per worker, in an order in which clients share the workers evenly. Only a few are sent
+//! at a time; the rest can still go elsewhere.
 
 use super::{Running, Task, Work};
 use crate::cluster::{Cluster, Member};
@@ -15,15 +14,14 @@ use std::time::Duration;
 /// virtual machine that has just started, and it may never answer.
 pub(super) const LEVEL_1_PATIENCE: Duration = Duration::from_secs(2);
 
-/// Place of a segment in a worker's queue: virtual time, then which.
-pub(in crate::cluster) type TaskKey = (u64, CopyId);
-
 /// A segment that was sent to a worker.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::cluster) struct Sent {
     /// Number of the instruction.
     pub(super) call: u64,
     pub(super) at: Duration,
+    /// It is of an operation with small ones.
+    small: bool,
 }
 
 /// Segments sent to a worker at a time: enough that all its threads have work while the answers travel. Small ones do not wait for
@@ -66,7 +64,7 @@ impl Cluster {
                 (work.tasks.len() == 1 && work.tasks.contains_key(worker)).then_some(work.planned)
             };
             let is_late = |copy: &CopyId| waits_since(copy).is_some_and(|since| now >= since + LEVEL_1_PATIENCE);
-            let queued = member.queue.iter().map(|(_, copy)| *copy);
+            let queued = member.queue.iter();
             not_begun.extend(queued.filter(|copy| waits_since(copy).is_some_and(|since| now > since)));
             let sent = late.len();
             late.extend(member.in_flight.keys().filter(|copy| is_late(copy)));
@@ -88,11 +86,11 @@ impl Cluster {
         let holders = self.computers(&running.plan.inputs, copy.segment(), running.plan.program.named());
         let other = holders.into_iter().find(|worker| self.members[worker].level() > 1 && is_suitable(worker));
         let Some(other) = other else { return };
-        let place = running.virtual_start + u64::from(copy.segment());
         log::debug!("[{}] {copy} waits for a worker of level 1; {other} computes it too", running.request());
         let Some(member) = self.members.get_mut(&other) else { return };
-        member.queue.insert((place, copy));
         if let Some(running) = self.operations.get_mut(&copy.version()) {
+            let place = running.places.on(&other, &member.queue, copy.segment(), false);
+            member.queue.insert(running.small, place, copy);
             let work = &mut running.works[copy.segment() as usize];
             work.tasks.insert(other, Task::Queued);
             work.verify = true; // there is nobody to compare with
@@ -117,11 +115,11 @@ impl Cluster {
         let not_begun = |work: &Work| work.tasks.values().all(|task| *task == Task::Queued);
         for (segment, work) in (0..).zip(&mut running.works).filter(|(_, work)| not_begun(work)) {
             let copy = CopyId(id, segment);
-            let place = running.virtual_start + u64::from(segment);
             for (worker, member) in &mut self.members {
-                let is_replica = work.tasks.contains_key(worker) && !member.queue.contains(&(place, copy));
+                let place = running.places.on(worker, &member.queue, segment, false);
+                let is_replica = work.tasks.contains_key(worker) && !member.queue.contains(place, copy);
                 if is_replica && work.tasks.len() > 1 {
-                    member.queue.retain(|(_, queued)| *queued != copy);
+                    member.queue.retain(|queued| queued != copy);
                     work.tasks.remove(worker);
                 }
             }
@@ -133,26 +131,32 @@ impl Cluster {
     pub(in crate::cluster) fn dispatch(&mut self) {
         let mut batches: BTreeMap<(WorkerId, VersionId, bool), Batch> = BTreeMap::new();
         for (worker, member) in self.members.iter_mut().filter(|(_, member)| member.up) {
-            while let Some((place, copy)) = member.queue.first().copied() {
-                let Some(running) = self.operations.get_mut(&copy.version()) else {
-                    member.queue.pop_first();
-                    continue;
-                };
-                if member.in_flight.len() >= window(member, running) {
-                    break;
+            for small in [true, false] {
+                while let Some((place, copy)) = member.queue.first(small) {
+                    let Some(running) = self.operations.get_mut(&copy.version()) else {
+                        member.queue.take_first(small);
+                        continue;
+                    };
+                    // Segments of one kind do not wait for those of the other to be answered, but by workers that do one at a time.
+                    let counts = |sent: &&Sent| sent.small == small || member.level() == 1;
+                    if member.in_flight.values().filter(counts).count() >= window(member, running) {
+                        break;
+                    }
+                    member.queue.take_first(small);
+                    let work = &mut running.works[copy.segment() as usize];
+                    work.tasks.insert(worker.clone(), Task::Sent);
+                    let batch = batches.entry((worker.clone(), copy.version(), work.verify));
+                    let Batch { call, segments, inline } = batch.or_insert_with(|| Batch {
+                        call: member.number(),
+                        segments: Vec::new(),
+                        inline: Vec::new(),
+                    });
+                    segments.push(copy.segment());
+                    if running.inline && place == running.places.on(worker, &member.queue, copy.segment(), false) {
+                        inline.push(copy.segment()); // replicas need not say it again
+                    }
+                    member.in_flight.insert(copy, Sent { call: *call, at: self.now.elapsed, small });
                 }
-                member.queue.pop_first();
-                let work = &mut running.works[copy.segment() as usize];
-                work.tasks.insert(worker.clone(), Task::Sent);
-                self.virtual_time = self.virtual_time.max(place);
-                let batch = batches.entry((worker.clone(), copy.version(), work.verify));
-                let Batch { call, segments, inline } =
-                    batch.or_insert_with(|| Batch { call: member.number(), segments: Vec::new(), inline: Vec::new() });
-                segments.push(copy.segment());
-                if running.inline && place == running.virtual_start + u64::from(copy.segment()) {
-                    inline.push(copy.segment()); // replicas need not say it again
-                }
-                member.in_flight.insert(copy, Sent { call: *call, at: self.now.elapsed });
             }
         }
         for ((worker, id, verify), Batch { call, segments, inline }) in batches {

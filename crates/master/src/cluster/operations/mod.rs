@@ -8,12 +8,15 @@
 //! kernels of its own. When one of those keeps a segment waiting for [`dispatch::LEVEL_1_PATIENCE`], or has not begun it while another
 //! holder has nothing to do, that holder computes it too, and the first answer counts.
 
+mod admission;
 mod dispatch;
 mod inputs;
 mod plan;
+mod queue;
 mod reduce;
 
-pub(super) use dispatch::{Sent, TaskKey};
+pub(super) use dispatch::Sent;
+pub(super) use queue::Queue;
 
 use super::command::{Command, NewArray, NewSegment, combined_crc32c};
 use super::placement::place_replica;
@@ -28,7 +31,10 @@ use protocol::limits::INLINE_BYTES_MAX;
 use protocol::message::Body;
 use protocol::message::client::*;
 use protocol::message::worker::*;
-use protocol::{CopyId, CopyRecord, ErrorCode, SegmentIndex, VersionId, WireError, WorkerId, id::request_name, name};
+use protocol::{
+    CopyId, CopyRecord, ErrorCode, SegmentIndex, SessionId, VersionId, WireError, WorkerId, id::request_name, name,
+};
+use queue::Places;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -73,7 +79,8 @@ pub(super) struct Running {
     pub waiters: Vec<Key>,
     pub started: Duration,
     pub deadline: Duration,
-    virtual_start: u64,
+    /// Where it stands in the queues of workers.
+    places: Places,
     works: Vec<Work>,
     pub done: u32,
     pub redispatched: u32,
@@ -154,6 +161,11 @@ impl Running {
         request_name(self.origin.key.0, self.origin.key.1)
     }
 
+    /// Whose it is.
+    pub fn session(&self) -> SessionId {
+        self.origin.key.0
+    }
+
     /// Segments of it.
     pub fn segments(&self) -> u32 {
         self.works.len() as u32
@@ -231,7 +243,7 @@ impl Cluster {
             waiters: if no_wait { vec![] } else { vec![key] },
             started: self.now.elapsed,
             deadline: if no_wait { self.now.elapsed + UNATTENDED_MAX } else { self.deadline_of(key) },
-            virtual_start: self.virtual_time,
+            places: Places::default(),
             works: (0..segments).map(|_| Work::default()).collect(),
             done: 0,
             redispatched: 0,
@@ -254,7 +266,9 @@ impl Cluster {
             last_failure: None,
             plan,
         };
-        let running = Running { small: running.segment_bytes() <= CHUNK_BYTES as u64, ..running };
+        let of_session = self.operations.values().filter(|other| other.session() == key.0).count() as u64;
+        let places = Places::of(running.segment_bytes(), of_session + 1, segments);
+        let running = Running { small: running.segment_bytes() <= CHUNK_BYTES as u64, places, ..running };
         log::debug!(
             "[{}] operation {id}: {} on '{}', {segments} segments",
             running.request(),
@@ -452,8 +466,6 @@ impl Cluster {
             };
         };
         let kernels = self.members[primary].hello.kernels.clone();
-        let segments = running.segments();
-        let virtual_start = running.virtual_start;
         let copy = CopyId(id, segment);
         let now = self.now.elapsed;
         let work = &running.works[segment as usize];
@@ -479,8 +491,8 @@ impl Cluster {
         for (role, worker) in holders.into_iter().take(computing).enumerate() {
             let Some(member) = self.members.get_mut(&worker) else { continue };
             if member.hello.kernels == kernels {
-                let place = virtual_start + u64::from(segment) + if role == 0 { 0 } else { u64::from(segments) };
-                member.queue.insert((place, copy));
+                let place = running.places.on(&worker, &member.queue, segment, role > 0);
+                member.queue.insert(running.small, place, copy);
                 work.tasks.insert(worker, Task::Queued);
             }
         }
@@ -494,7 +506,7 @@ impl Cluster {
         let work = &mut running.works[copy.segment() as usize];
         work.tasks.retain(|worker, _| match self.members.get_mut(worker) {
             Some(member) if member.hello.kernels != work.kernels => {
-                member.queue.retain(|(_, queued)| *queued != copy); // what it has been sent keeps its place in the window
+                member.queue.retain(|queued| queued != copy); // what it has been sent keeps its place in the window
                 false
             }
             _ => true,
@@ -588,7 +600,7 @@ impl Cluster {
             log::info!("[{}] operation {id} ends: {error}", running.request());
         }
         let busy = |member: &mut Member| {
-            member.queue.retain(|(_, copy)| copy.version() != id);
+            member.queue.retain(|copy| copy.version() != id);
             let sent = member.in_flight.len();
             member.in_flight.retain(|copy, _| copy.version() != id);
             sent != member.in_flight.len()
@@ -763,7 +775,7 @@ impl Cluster {
         work.verify = true;
         work.tasks.values_mut().for_each(|task| *task = Task::Failed);
         for member in self.members.values_mut() {
-            member.queue.retain(|(_, queued)| *queued != copy);
+            member.queue.retain(|queued| queued != copy);
             member.in_flight.remove(&copy);
             member.remove(copy);
         }

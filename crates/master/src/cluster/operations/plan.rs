@@ -8,8 +8,7 @@ use crate::cluster::requests::{Answer, Key};
 use array::expression::{ExpressionError, Named, parse_expression, parse_generator, parse_reductions};
 use array::{DType, Grid, Operation, Program, Reducer};
 use protocol::message::client::*;
-use protocol::size::format_size;
-use protocol::{ArrayId, CopyId, ErrorCode, SegmentIndex, VersionId, WireError, WorkerId, name};
+use protocol::{ArrayId, ErrorCode, SegmentIndex, VersionId, WireError, WorkerId, name};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -64,7 +63,7 @@ impl Cluster {
         if let Some(into) = &apply.into {
             self.check_new_name(into, apply.replace)?;
         }
-        if let Some(park) = self.not_ready(&plan)? {
+        if let Some(park) = self.not_ready(key, &plan)? {
             return Ok(park);
         }
         let Some(id) = self.new_id() else {
@@ -79,7 +78,7 @@ impl Cluster {
 
     pub(in crate::cluster) fn on_reduce_array(&mut self, key: Key, reduce: ReduceArray) -> Result<Answer, WireError> {
         let plan = self.plan_reductions(&reduce.array_id, &reduce.reductions)?;
-        if let Some(park) = self.not_ready(&plan)? {
+        if let Some(park) = self.not_ready(key, &plan)? {
             return Ok(park);
         }
         let Some(id) = self.new_id() else {
@@ -95,7 +94,7 @@ impl Cluster {
     ) -> Result<Answer, WireError> {
         self.check_new_name(&generate.array_id, generate.replace)?;
         let mut plan = self.plan_generator(&generate)?;
-        if let Some(park) = self.not_ready(&plan)? {
+        if let Some(park) = self.not_ready(key, &plan)? {
             return Ok(park);
         }
         plan.placed = self.place_generated(&plan);
@@ -177,22 +176,24 @@ impl Cluster {
         name::check_new_array(new)?;
         match self.catalog.find(new).is_some() && !replace {
             true => Err(already_exists(new)),
-            false => Ok(()),
+            false if replace => Ok(()),
+            false => self.check_arrays(),
         }
     }
 
     // ---- whether it can begin ----
 
     /// Why it has to wait, if it has to.
-    fn not_ready(&self, plan: &Plan) -> Result<Option<Answer>, WireError> {
+    fn not_ready(&self, key: Key, plan: &Plan) -> Result<Option<Answer>, WireError> {
+        self.check_operations(key)?;
         if !self.settled() {
             return Ok(Some(Answer::Park("report of the workers after the master's start".to_string())));
         }
-        self.can_begin(plan)
+        self.can_begin(Some(key), plan)
     }
 
     /// Whether there are workers for it, with room; else why it has to wait or is refused.
-    fn can_begin(&self, plan: &Plan) -> Result<Option<Answer>, WireError> {
+    fn can_begin(&self, key: Option<Key>, plan: &Plan) -> Result<Option<Answer>, WireError> {
         if let Some(park) = self.enough_workers(plan.segments() > 0)? {
             return Ok(Some(park));
         }
@@ -200,65 +201,7 @@ impl Cluster {
         if needs_native && !self.any_native_worker(&plan.text)? {
             return Ok(Some(Answer::Park(format!("worker that can compute {}", plan.text))));
         }
-        self.check_room(plan)?;
-        Ok(None)
-    }
-
-    /// Refuses what does not fit into memory: the workers would find out one after the other.
-    fn check_room(&self, plan: &Plan) -> Result<(), WireError> {
-        let whole = plan.grid.len() * plan.program.bytes_written();
-        let fits_anywhere = self.placeable().all(|(_, member)| whole <= member.unheld_bytes());
-        if plan.program.bytes_written() == 0 || fits_anywhere {
-            return Ok(());
-        }
-        if plan.inputs.is_empty() {
-            let needed = (0..plan.segments()).map(|segment| plan.result_bytes(segment)).sum::<u64>();
-            let free: u64 = self.placeable().map(|(_, member)| member.unheld_bytes()).sum();
-            let copies = self.required_copies(plan.replication) as u64;
-            return if needed * copies <= free { Ok(()) } else { Err(self.no_room_for(plan, &BTreeMap::new())) };
-        }
-        let computers: Vec<Vec<WorkerId>> =
-            (0..plan.segments()).map(|segment| self.computers(&plan.inputs, segment, plan.program.named())).collect();
-        let mut needed: BTreeMap<&WorkerId, u64> = BTreeMap::new();
-        for (segment, computers) in (0..).zip(&computers) {
-            computers.iter().for_each(|worker| *needed.entry(worker).or_default() += plan.result_bytes(segment));
-        }
-        let is_full = |worker: &WorkerId| self.live(worker).is_some_and(|m| needed[worker] > m.unheld_bytes());
-        let nowhere = computers.iter().any(|all| !all.is_empty() && all.iter().all(is_full));
-        if nowhere { Err(self.no_room_for(plan, &needed)) } else { Ok(()) }
-    }
-
-    fn no_room_for(&self, plan: &Plan, needed: &BTreeMap<&WorkerId, u64>) -> WireError {
-        let worker = |(worker, member): (&WorkerId, &crate::cluster::Member)| {
-            let needs = needed.get(worker).map_or(String::new(), |bytes| format!(" of {} needed", format_size(*bytes)));
-            format!("{worker} {}{needs}", format_size(member.unheld_bytes()))
-        };
-        let free: Vec<String> = self.placeable().map(worker).collect();
-        let text = format!(
-            "no room for {} of '{}': {} in {} copies; free: {}; {}delete arrays, add workers, or give them more --memory",
-            plan.text,
-            plan.array_name,
-            format_size(plan.grid.len() * plan.program.bytes_written()),
-            self.required_copies(plan.replication),
-            free.join(", "),
-            self.largest_arrays(),
-        );
-        WireError::new(ErrorCode::InsufficientMemory, text).array(plan.array_name.clone())
-    }
-
-    /// The arrays that hold most, for people who look for room.
-    fn largest_arrays(&self) -> String {
-        const SHOWN: usize = 3;
-        let bytes = |id: VersionId| self.catalog.version(id).map_or(0, Version::bytes);
-        let mut arrays: Vec<(u64, &str)> = self
-            .catalog
-            .arrays()
-            .map(|array| (bytes(array.content) + array.result.map_or(0, bytes), array.name.as_str()))
-            .collect();
-        arrays.sort_unstable_by(|a, b| b.cmp(a));
-        let shown: Vec<String> =
-            arrays.iter().take(SHOWN).map(|(bytes, name)| format!("'{name}' {}", format_size(*bytes))).collect();
-        if shown.is_empty() { String::new() } else { format!("largest, in each copy: {}; ", shown.join(", ")) }
+        self.check_room(key, plan)
     }
 
     /// Who makes the segments of a generated array.
@@ -277,7 +220,7 @@ impl Cluster {
             true => self.plan_reductions(&explain.array_id, &explain.operation)?,
             false => self.plan_expression(&explain.array_id, &explain.operation)?,
         };
-        let refusal = self.can_begin(&plan).err();
+        let refusal = self.can_begin(None, &plan).err();
         let is_reduced = plan.program.output().is_none();
         let copies = if is_reduced { 0 } else { self.required_copies(plan.replication) as u32 };
         let receives = copies > 1 && self.costs.receives(fingerprint(&plan.program), self.most_threads());
@@ -329,10 +272,6 @@ impl Cluster {
             }
         }
         total(workers, network_bytes)
-    }
-
-    fn copy_bytes(&self, copy: CopyId) -> u64 {
-        self.catalog.version(copy.version()).map_or(0, |version| version.segment_bytes(copy.segment()))
     }
 }
 

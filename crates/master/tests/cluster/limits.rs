@@ -1,0 +1,343 @@
+//! What is refused, what waits, and who goes first, when there is more to do than there is memory or a queue may hold.
+
+use super::*;
+use array::{Grid, Operation, Program};
+use master::cluster::Quotas;
+use master::cluster::quotas::*;
+use protocol::WireError;
+use protocol::limits::IN_FLIGHT_MAX;
+use std::net::{IpAddr, Ipv4Addr};
+
+/// One segment of float64.
+const KIB_32: u64 = 4096;
+
+/// A cluster with one worker, w1 on connection 10, of so many bytes, and clients on connections 1 and 2.
+fn one_worker(memory_bytes: u64) -> Desk {
+    let mut desk = Desk::new();
+    let mut message = registration("w1", 1, None, vec![]);
+    let Body::RegisterWorker(register) = &mut message.body else { unreachable!() };
+    register.hello.as_mut().expect("it says hello").memory_bytes = memory_bytes;
+    desk.register_with(10, "w1", 1, message);
+    desk.client(1);
+    desk.client(2);
+    desk.sent.clear();
+    desk
+}
+
+/// What the worker was asked to compute since it was looked at last: of which operation, how many segments.
+fn asked(desk: &mut Desk) -> Vec<(Message, VersionId, usize)> {
+    let instructions = desk.heard(10).into_iter();
+    let asked = instructions.filter_map(|message| match &message.body {
+        Body::ProcessSegment(process) => Some((message.clone(), process.result, process.segments.len())),
+        _ => None,
+    });
+    asked.collect()
+}
+
+/// The worker has done what an instruction asks for.
+fn done(desk: &mut Desk, instruction: &Message) {
+    let Body::ProcessSegment(process) = &instruction.body else { panic!("{instruction:?}") };
+    let program = process.operation.parse::<Operation>().map(|operation| operation.program());
+    let program = program.unwrap_or_else(|_| process.operation.parse::<Program>().expect("a program").into());
+    let copy = |segment: &u32| {
+        let range = Grid::new(process.elements).range(*segment);
+        CopyRecord(process.result, *segment, *segment + 1000, (range.end - range.start) * program.bytes_written())
+    };
+    let copies = process.segments.iter().map(copy).collect();
+    desk.say(10, Message::reply(&instruction.head, SegmentResult { copies, ..SegmentResult::of(process.result) }));
+}
+
+/// The worker does all it is asked to, until there is nothing more.
+fn compute(desk: &mut Desk) {
+    loop {
+        let asked = asked(desk);
+        if asked.is_empty() {
+            return;
+        }
+        asked.iter().for_each(|(instruction, ..)| done(desk, instruction));
+    }
+}
+
+fn generate(desk: &mut Desk, id: u64, name: &str, len: u64) {
+    let generator = format!("zeros({len})");
+    let (array_id, dtype, seed, replace) = (name.into(), Some(DType::Float64), 0, false);
+    desk.say(1, Message::request(id, GenerateArray { array_id, generator, dtype, seed, replace }));
+    compute(desk);
+    assert_eq!(completed(desk).handle.split('@').next(), Some(name));
+}
+
+fn apply(id: u64, array: &str, into: Option<&str>) -> Message {
+    let (array_id, operation, into) = (array.into(), "x + 1".into(), into.map(str::to_string));
+    let apply = ApplyOperation { array_id, operation, into, replace: false, no_wait: false, inline: false };
+    Message::request(id, apply)
+}
+
+fn error(desk: &mut Desk, conn: ConnId) -> WireError {
+    match desk.heard(conn).pop().map(|message| message.body) {
+        Some(Body::Error(error)) => error,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn is_busy(error: &WireError) -> bool {
+    error.code == ErrorCode::Busy && error.retryable && error.retry_after_ms.is_some_and(|ms| ms > 0)
+}
+
+fn two_workers_with(quotas: Quotas) -> Desk {
+    let Desk { cluster, now, log, sent, closed } = two_workers();
+    Desk { cluster: cluster.with_quotas(quotas), now, log, sent, closed }
+}
+
+// ---- quotas ----
+
+#[test]
+fn one_address_cannot_have_all_requests() {
+    let mut desk = two_workers_with(Quotas { requests_per_address: 100, ..Quotas::default() });
+    let [here, there] = [1, 2].map(|n| IpAddr::V4(Ipv4Addr::new(10, 0, 0, n)));
+    for (conn, address) in [(31, here), (32, here), (33, there)] {
+        desk.step(Event::Opened { conn, address });
+        desk.client(conn);
+    }
+    let mut wait = |conn, id: usize| {
+        let mut request = Message::request(id as u64, WaitWorkers { count: 9 });
+        request.head.timeout_ms = Some(1000);
+        desk.say(conn, request);
+        desk.heard(conn).pop().map(|message| message.body)
+    };
+    assert!((1..=IN_FLIGHT_MAX).all(|id| wait(31, id).is_none()));
+    assert!((1..=36).all(|id| wait(32, id).is_none()));
+    match wait(32, 37) {
+        Some(Body::Error(error)) => {
+            assert!(is_busy(&error), "{error:?}");
+            assert!(error.message.contains("10.0.0.1") && error.message.contains("--requests-per-address"), "{error}");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(wait(33, 1).is_none(), "other addresses have their own");
+    desk.wait(1000, &[11, 21]); // all of them are answered
+    desk.sent.clear();
+    desk.say(32, Message::request(37, Status {}));
+    assert!(matches!(desk.heard(32)[0].body, Body::ClusterStatus(_)), "the refused number was not used up");
+}
+
+#[test]
+fn long_requests_are_bounded_by_their_bytes_together() {
+    let mut desk = two_workers_with(Quotas { bytes_pending: 100, ..Quotas::default() });
+    let wait = |id| Message::request(id, WaitWorkers { count: 9 }); // of eleven bytes
+    (1..=9).for_each(|id| desk.say(1, wait(id)));
+    assert_eq!(desk.heard(1), []);
+    desk.say(1, wait(10));
+    let error = error(&mut desk, 1);
+    assert!(is_busy(&error) && error.message.contains("99 bytes"), "{error:?}");
+    let mut alone = two_workers_with(Quotas { bytes_pending: 1, ..Quotas::default() });
+    alone.say(1, wait(1));
+    assert_eq!(alone.heard(1), [], "one is always taken, however long");
+}
+
+#[test]
+fn operations_that_nobody_waits_for_are_bounded_too() {
+    let mut desk = one_worker(1 << 30);
+    generate(&mut desk, 1, "a", 4);
+    let unattended = |id| {
+        let (array_id, operation) = ("a".into(), "x + 1".into());
+        let apply = ApplyOperation { array_id, operation, into: None, replace: false, no_wait: true, inline: false };
+        Message::request(id, apply)
+    };
+    for id in 2..2 + OPERATIONS_PER_SESSION_MAX as u64 {
+        desk.say(1, unattended(id));
+        assert_eq!(completed(&mut desk).status, OperationState::Processing);
+    }
+    desk.say(1, unattended(1000));
+    assert!(is_busy(&error(&mut desk, 1)));
+    desk.say(2, unattended(1));
+    assert!(matches!(desk.heard(2)[0].body, Body::OperationComplete(_)), "others have their own");
+    compute(&mut desk);
+    desk.say(1, unattended(1000));
+    assert_eq!(completed(&mut desk).status, OperationState::Processing, "the same request, once there is room");
+}
+
+#[test]
+fn uploads_are_bounded() {
+    let mut desk = one_worker(1 << 30);
+    let create = |id: u64| {
+        let create = CreateArray { array_id: format!("a{id}"), dtype: DType::Int32, shape: vec![4], replace: false };
+        Message::request(id, create)
+    };
+    for id in 1..=UPLOADS_PER_SESSION_MAX as u64 {
+        desk.say(1, create(id));
+        let reserve = desk.heard(10).pop().expect("a reserve");
+        desk.say(10, Message::reply(&reserve.head, Reserved {}));
+        assert!(matches!(desk.heard(1)[0].body, Body::WritePlan(_)));
+    }
+    desk.say(1, create(1000));
+    assert!(is_busy(&error(&mut desk, 1)));
+    assert_eq!(desk.heard(10), [], "no room is kept for it");
+    desk.say(2, create(1000));
+    assert_eq!(desk.heard(2), [], "others have their own");
+    desk.wait(60_100, &[11]); // a minute later those that nobody touches are forgotten
+    desk.sent.clear();
+    desk.say(1, create(1000));
+    assert_eq!(desk.heard(1), [], "it is planned");
+}
+
+#[test]
+fn reads_are_bounded() {
+    let mut desk = one_worker(1 << 30);
+    generate(&mut desk, 1, "a", 4);
+    let get = |id| Message::request(id, GetResult { array_id: "a".into(), array: true, range: None });
+    let mut pins = Vec::new();
+    for id in 2..2 + PINS_PER_SESSION_MAX as u64 {
+        desk.say(1, get(id));
+        match desk.heard(1).pop().map(|message| message.body) {
+            Some(Body::ReadPlan(plan)) => pins.push(plan.pin),
+            other => panic!("{other:?}"),
+        }
+    }
+    desk.say(1, get(1000));
+    assert!(is_busy(&error(&mut desk, 1)));
+    desk.say(2, get(1));
+    assert!(matches!(desk.heard(2)[0].body, Body::ReadPlan(_)), "others have their own");
+    desk.say(1, Message::request(1001, Unpin { pin: pins[0] }));
+    desk.heard(1);
+    desk.say(1, get(1000));
+    assert!(matches!(desk.heard(1)[0].body, Body::ReadPlan(_)));
+}
+
+// ---- memory ----
+
+#[test]
+fn operations_that_do_not_fit_together_run_one_after_the_other() {
+    let mut desk = one_worker(127 << 10);
+    generate(&mut desk, 1, "a", KIB_32);
+    desk.say(1, apply(2, "a", None));
+    compute(&mut desk);
+    completed(&mut desk);
+    // The array and a result take 64 KiB; one more result fits beside them, and two don't.
+    desk.say(1, apply(3, "a", None));
+    let first = asked(&mut desk);
+    assert_eq!(first.len(), 1);
+    desk.say(2, apply(1, "a", None));
+    assert_eq!((asked(&mut desk), desk.heard(2)), (vec![], vec![]), "it waits");
+    let waits = desk.cluster.pending_requests().join("; ");
+    assert!(waits.contains("room for x + 1 of 'a', 32 KiB in each copy, beside 1 operations"), "{waits}");
+    done(&mut desk, &first[0].0);
+    completed(&mut desk);
+    let told: Vec<String> = desk.heard(10).iter().map(|message| message.body.kind().to_string()).collect();
+    assert_eq!(told, ["DROP_COPIES", "PROCESS_SEGMENT"], "the result of before makes room for the next one");
+}
+
+#[test]
+fn what_does_not_fit_alone_is_refused_at_once_with_the_sizes() {
+    let mut desk = one_worker(60 << 10);
+    generate(&mut desk, 1, "a", KIB_32);
+    desk.say(1, apply(2, "a", None));
+    let error = error(&mut desk, 1);
+    assert_eq!(error.code, ErrorCode::InsufficientMemory);
+    assert!(error.message.contains("w1 28 KiB of 32 KiB needed"), "{error}");
+}
+
+#[test]
+fn what_waited_is_refused_when_the_room_is_gone_for_good() {
+    let mut desk = one_worker(70 << 10);
+    generate(&mut desk, 1, "a", KIB_32);
+    desk.say(1, apply(2, "a", Some("b")));
+    desk.say(2, apply(1, "a", Some("c")));
+    assert_eq!(desk.heard(2), [], "it would fit without the other");
+    compute(&mut desk);
+    assert_eq!(error(&mut desk, 2).code, ErrorCode::InsufficientMemory);
+}
+
+#[test]
+fn those_who_wait_for_room_take_turns_and_small_ones_pass() {
+    let mut desk = one_worker(650 << 10);
+    generate(&mut desk, 1, "large", 8 * KIB_32);
+    generate(&mut desk, 2, "middle", 2 * KIB_32);
+    generate(&mut desk, 3, "small", 100);
+    desk.say(1, apply(4, "large", Some("b"))); // 577 of 650 KiB are taken then
+    let running = asked(&mut desk);
+    desk.say(2, apply(1, "large", Some("c")));
+    desk.say(2, apply(2, "middle", Some("d"))); // there is room for this one, but the other came first
+    assert_eq!(asked(&mut desk).len(), 0);
+    desk.say(2, apply(3, "small", Some("e")));
+    let small = asked(&mut desk);
+    assert_eq!(small.len(), 1, "a small one does not wait");
+    small.iter().chain(&running).for_each(|(instruction, ..)| done(&mut desk, instruction));
+    compute(&mut desk);
+    let answers: Vec<(Option<u64>, String)> =
+        desk.heard(2).into_iter().map(|message| (message.head.id, message.body.kind().to_string())).collect();
+    let answer = |id, kind: &str| (Some(id), kind.to_string());
+    assert_eq!(
+        answers,
+        [answer(3, "OPERATION_COMPLETE"), answer(1, "ERROR"), answer(2, "OPERATION_COMPLETE")],
+        "for the first there is no room any more, and the second went on"
+    );
+}
+
+#[test]
+fn an_upload_does_not_take_the_room_of_operations_and_is_asked_for_again() {
+    let mut desk = one_worker(90 << 10);
+    generate(&mut desk, 1, "a", KIB_32);
+    desk.say(1, apply(2, "a", None));
+    let running = asked(&mut desk);
+    let beat = |desk: &mut Desk, kib: u64| {
+        let (digest, memory_used_bytes) = (Digest::default(), kib << 10);
+        desk.say(11, Message::new(Heartbeat { digest, copies: 1, memory_used_bytes, memory_idle_bytes: 0, tasks: 0 }));
+    };
+    beat(&mut desk, 32);
+    let create = |id| {
+        let shape = vec![KIB_32]; // it fits beside the array, not beside its result too
+        Message::request(id, CreateArray { array_id: "b".into(), dtype: DType::Float64, shape, replace: false })
+    };
+    desk.say(2, create(1));
+    let refusal = error(&mut desk, 2);
+    assert_eq!((refusal.code, refusal.retry_after_ms.is_some()), (ErrorCode::InsufficientMemory, true), "{refusal:?}");
+    done(&mut desk, &running[0].0);
+    desk.heard(10);
+    beat(&mut desk, 64);
+    desk.say(2, create(1));
+    let refusal = error(&mut desk, 2);
+    assert_eq!(
+        (refusal.code, refusal.retry_after_ms),
+        (ErrorCode::InsufficientMemory, None),
+        "now it is gone for good"
+    );
+}
+
+#[test]
+fn a_reduction_needs_no_room() {
+    let mut desk = one_worker(33 << 10);
+    generate(&mut desk, 1, "a", KIB_32);
+    desk.say(1, Message::request(2, ReduceArray { array_id: "a".into(), reductions: "sum(x)".into() }));
+    assert_eq!(asked(&mut desk).len(), 1);
+}
+
+// ---- fairness ----
+
+#[test]
+fn operations_with_small_segments_do_not_wait_for_those_with_large_ones() {
+    let mut desk = one_worker(8 << 30);
+    generate(&mut desk, 1, "huge", 50_000_000);
+    generate(&mut desk, 2, "middle", 1_000_000);
+    generate(&mut desk, 3, "small", 100);
+    desk.say(1, apply(4, "huge", None));
+    let sent = |asked: Vec<(Message, VersionId, usize)>| asked.iter().map(|(_, _, segments)| segments).sum::<usize>();
+    assert_eq!(sent(asked(&mut desk)), 4, "few of the 48 large segments at a time");
+    desk.say(2, apply(1, "small", None));
+    let small = asked(&mut desk);
+    done(&mut desk, &small[0].0);
+    desk.say(2, apply(2, "middle", None));
+    assert!(sent(asked(&mut desk)) >= 60, "what a worker may have of such short ones");
+}
+
+#[test]
+fn small_operations_in_any_number_do_not_stop_a_huge_one() {
+    let mut desk = one_worker(8 << 30);
+    generate(&mut desk, 1, "huge", 50_000_000);
+    generate(&mut desk, 2, "small", 100);
+    for id in 1..=60 {
+        desk.say(2, apply(id, "small", None));
+    }
+    asked(&mut desk);
+    desk.say(1, apply(3, "huge", None));
+    assert_eq!(asked(&mut desk).len(), 1, "the first large segments go out while 60 small ones are under way");
+}

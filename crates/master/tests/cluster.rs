@@ -739,3 +739,60 @@ fn copies_on_level_1_stand_beside_one_of_ours() {
     let ours: usize = desk.heard(40).iter().map(reserved).sum();
     assert_eq!(ours, array::Grid::new(100_000).segments() as usize, "what is in the master ends with the master");
 }
+
+/// It would be two workers on one connection.
+#[test]
+fn whoever_waits_for_an_id_cannot_be_somebody_else_meanwhile() {
+    for second in [registration("w2", 1, None, vec![]), Message::new(Hello::new(Role::Client))] {
+        let mut desk = Desk::new();
+        desk.register(10, "w1", 1, vec![]);
+        desk.say(30, registration("w1", 2, None, vec![]));
+        assert!(desk.heard(30).is_empty(), "whoever has the id is asked first");
+        desk.say(30, second);
+        assert_eq!(desk.heard_error(30), Some(ErrorCode::NotAllowed));
+        assert_eq!(desk.closed, [30]);
+        desk.wait(500, &[11]);
+        assert!(desk.heard(30).is_empty(), "and it does not wait any more");
+        assert_eq!(desk.state("w1"), WorkerState::Alive);
+    }
+}
+
+/// What it says adds up to more than 64 bits count; the memory of an honest worker is not misjudged for that.
+#[test]
+fn a_worker_that_says_it_holds_more_than_there_are_numbers_for() {
+    let mut desk = Desk::new();
+    desk.register(10, "w1", 1, vec![]);
+    desk.register(20, "w2", 1, vec![]);
+    desk.client(1);
+    let version = store(&mut desk, 1, "a");
+    for (bytes, segment) in [(u64::MAX, 0), (u64::MAX - 7, 0), (4, 0), (u64::MAX, 1), (u64::MAX, 2)] {
+        let stored = vec![CopyRecord(version, segment, 9, bytes)];
+        desk.say(20, Message::new(CopiesChanged { stored, broken: vec![] }));
+    }
+    assert_eq!(desk.state("w2"), WorkerState::Alive);
+}
+
+/// What was planned is not written yet, so nothing in the log knows the number.
+#[test]
+fn the_number_of_an_upload_used_again_for_another_one() {
+    let mut desk = Desk::new();
+    desk.register(10, "w1", 1, vec![]);
+    desk.client(1);
+    let create = |shape: &[u64]| CreateArray {
+        array_id: "a".into(),
+        dtype: DType::Int32,
+        shape: shape.to_vec(),
+        replace: false,
+    };
+    desk.say(1, Message::request(1, create(&[])));
+    for message in desk.heard(10) {
+        if let Body::Reserve(_) = message.body {
+            desk.say(10, Message::reply(&message.head, Reserved {}));
+        }
+    }
+    assert!(matches!(desk.heard(1)[..], [Message { body: Body::WritePlan(_), .. }]));
+    for shape in [&[100_000][..], &[0], &[2]] {
+        desk.say(1, Message::request(1, create(shape)));
+        assert_eq!(desk.heard_error(1), Some(ErrorCode::IdReused), "{shape:?}");
+    }
+}

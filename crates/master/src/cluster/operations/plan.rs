@@ -213,7 +213,7 @@ impl Cluster {
         }
         if plan.inputs.is_empty() {
             let needed = (0..plan.segments()).map(|segment| plan.result_bytes(segment)).sum::<u64>();
-            let free: u64 = self.placeable().map(|(_, member)| member.unheld_bytes()).sum();
+            let free = self.placeable().fold(0_u64, |sum, (_, member)| sum.saturating_add(member.unheld_bytes()));
             let copies = self.required_copies(plan.replication) as u64;
             return if needed * copies <= free { Ok(()) } else { Err(self.no_room_for(plan, &BTreeMap::new())) };
         }
@@ -364,9 +364,11 @@ pub(super) fn empty_receipt(worker: WorkerId) -> WorkerReceipt {
 /// The receipt of all workers together.
 pub(super) fn total(workers: BTreeMap<WorkerId, WorkerReceipt>, network_bytes: u64) -> Receipt {
     let workers: Vec<WorkerReceipt> = workers.into_values().collect();
+    // They are what workers say, and those may say anything.
+    let sum = |of: fn(&WorkerReceipt) -> u64| workers.iter().map(of).fold(0, u64::saturating_add);
     Receipt {
-        bytes_read: workers.iter().map(|worker| worker.bytes_read).sum(),
-        bytes_written: workers.iter().map(|worker| worker.bytes_written).sum(),
+        bytes_read: sum(|worker| worker.bytes_read),
+        bytes_written: sum(|worker| worker.bytes_written),
         network_bytes,
         retries: 0,
         promoted: 0,

@@ -1,7 +1,7 @@
 //! The cluster's state machine, message by message: what the stories and the simulator do not reach.
 
 use array::DType;
-use master::cluster::catalog::Catalog;
+use master::cluster::catalog::{Catalog, Memory};
 use master::cluster::command::Command;
 use master::cluster::{Cluster, Config, ConnId, Effect, Event, Now};
 use protocol::message::client::*;
@@ -795,4 +795,46 @@ fn the_number_of_an_upload_used_again_for_another_one() {
         desk.say(1, Message::request(1, create(shape)));
         assert_eq!(desk.heard_error(1), Some(ErrorCode::IdReused), "{shape:?}");
     }
+}
+
+/// Of two clients that delete an array at the same time the second is told which arrays there are. It is in the log by then, so what
+/// cannot be remembered could never be replayed either.
+#[test]
+fn outcomes_with_the_longest_names_there_are() {
+    let mut catalog = Catalog::default();
+    let mut index = 0;
+    let mut apply = |command: Command| {
+        index += 1;
+        catalog.apply(index, &command)
+    };
+    let session = SessionId::from_u128(1);
+    let request = |id| master::cluster::command::Request {
+        session,
+        id,
+        acked_below: 0,
+        fingerprint: 7,
+        at: 0,
+        reply_kind: "DONE".into(),
+        reply_data: "{}".into(),
+    };
+    apply(Command::Founded { cluster: session });
+    for number in 0..12 {
+        apply(Command::CreateArray {
+            request: None,
+            array: protocol::ArrayId(number),
+            version: VersionId(100 + number),
+            name: format!("{}{number:02}", "\"".repeat(253)),
+            dtype: DType::Int32,
+            shape: vec![0],
+            replication: 2,
+            replace: false,
+            segments: vec![],
+        });
+    }
+    let delete = Command::DeleteArray { request: Some(request(1)), name: "\"".repeat(255) };
+    assert_eq!(apply(delete).refused.map(|error| error.code), Some(ErrorCode::UnknownArray));
+    let Memory::Outcome(outcome) = catalog.memory(session, 1) else { panic!("it is remembered") };
+    assert!(outcome.data.len() <= 4096, "{} bytes", outcome.data.len());
+    let error: protocol::WireError = serde_json::from_str(&outcome.data).unwrap();
+    assert_eq!(error.code, ErrorCode::UnknownArray);
 }

@@ -46,7 +46,8 @@ const TASK_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often a segment is tried on all its holders, before the operation fails.
 const ROUNDS_MAX: u32 = 3;
 
-/// Shares of workers that are remembered with the outcome of a request, some 150 bytes each; those of more are left out.
+/// Shares of workers that are remembered with the outcome of a request, some 150 bytes each beside their names; those of more are left
+/// out.
 const SHARES_REMEMBERED_MAX: usize = 16;
 
 /// Operations whose elements are kept for the answer at a time: 64 MiB at most, and others are answered without.

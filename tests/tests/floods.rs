@@ -113,6 +113,36 @@ fn send_without_reading(address: &str, bytes: &[u8]) -> (TcpStream, Sent) {
     (stream, sent)
 }
 
+/// Raises how many descriptors this process and those it starts may have, as far as that goes.
+fn raise_descriptors(wanted: u64) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_some_and(|current| current < wanted) {
+        let enough = limit.maximum.is_none_or(|maximum| maximum >= wanted);
+        assert!(enough, "this test needs {wanted} descriptors; raise the hard limit of open files (ulimit -Hn)");
+        setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), ..limit }).unwrap();
+    }
+}
+
+/// Almost as many as the master serves at once, and a thousand at a worker. They have a minute to say something.
+#[test]
+fn five_thousand_silent_connections() {
+    raise_descriptors(12_000);
+    let mut flooded = Flooded::start();
+    let before = flooded.open_things();
+    let address = flooded.client.workers().unwrap().remove(0).address;
+    let silent: Vec<Raw> = (0..4000).map(|_| Raw::connect(flooded.master())).collect();
+    let more: Vec<Raw> = (0..1000).map(|_| Raw::connect(&address)).collect();
+    flooded.check();
+    // Whoever wakes up is served, though he was late.
+    for mut peer in [silent.into_iter().next_back(), more.into_iter().next_back()].into_iter().flatten() {
+        peer.send(HELLO);
+        assert_eq!(peer.message().line["type"], "HELLO");
+    }
+    flooded.wait_for_less_than(before);
+    flooded.check();
+}
+
 /// The master answers until 1,024 answers wait, then it hangs up on who does not read them.
 #[test]
 fn a_hundred_thousand_requests_of_level_2_and_no_reads() {
@@ -132,7 +162,10 @@ fn a_hundred_thousand_requests_of_level_2_and_no_reads() {
 #[test]
 fn a_hundred_thousand_requests_of_level_1_and_no_reads() {
     let mut flooded = Flooded::start();
-    let requests = "{\"type\":\"GET_RESULT\",\"data\":{\"arrayId\":\"nobody\"}}\n".repeat(100_000);
+    // Long ones: the kernel alone takes ten megabytes of what nobody reads.
+    let request =
+        format!("{{\"type\":\"GET_RESULT\",\"data\":{{\"arrayId\":\"nobody\"}},\"x\":\"{}\"}}\n", "x".repeat(500));
+    let requests = request.repeat(100_000);
     let floods: Vec<_> = (0..4).map(|_| send_without_reading(flooded.master(), requests.as_bytes())).collect();
     assert!(
         floods.iter().all(|(_, sent)| *sent == Sent::Stuck),

@@ -74,6 +74,8 @@ pub struct Desk {
     /// What each worker holds, in all its lives.
     pub held: BTreeMap<WorkerId, BTreeMap<CopyId, CopyRecord>>,
     epochs: BTreeMap<CopyId, Epoch>,
+    /// The command after which the catalog was checked last.
+    checked: u64,
     stopped: bool,
 }
 
@@ -93,6 +95,7 @@ impl Desk {
             known: Known::default(),
             held: BTreeMap::new(),
             epochs: BTreeMap::new(),
+            checked: 0,
             stopped: false,
         };
         desk.slots = (0..SLOTS).map(|_| desk.new_slot()).collect();
@@ -119,8 +122,7 @@ impl Desk {
     fn step(&mut self, event: Event) {
         let now = Now { elapsed: self.now, unix_ms: EPOCH_MS + self.now.as_millis() as u64 };
         let effects = self.cluster.step(now, event);
-        self.cluster.check();
-        self.check_epochs();
+        self.check();
         for effect in effects {
             match effect {
                 Effect::Send { conn, message } => self.hear(conn, message),
@@ -133,6 +135,16 @@ impl Desk {
                 Effect::Dial { worker, incarnation, .. } => self.dials.push_back((worker, incarnation)),
                 Effect::Stop => self.stopped = true,
             }
+        }
+    }
+
+    /// All invariants, those of the catalog when it has changed.
+    fn check(&mut self) {
+        self.cluster.check_coordinator();
+        let index = self.cluster.catalog().index();
+        if std::mem::replace(&mut self.checked, index) != index {
+            self.cluster.catalog().check();
+            self.check_epochs();
         }
     }
 
@@ -252,6 +264,7 @@ impl Desk {
         self.dials.clear();
         self.slots = (0..SLOTS).map(|_| self.new_slot()).collect();
         self.cluster = new_cluster(&self.config, self.replay(), self.now);
+        self.checked = 0;
         self.wait(Duration::from_millis(1));
     }
 

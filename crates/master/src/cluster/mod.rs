@@ -345,9 +345,14 @@ impl Cluster {
             Then::IncidentRecorded { detected, operations_running, redispatched } => {
                 self.open_incident(applied.incident, detected, operations_running, redispatched);
             }
-            Then::Answer { key, body } => self.answer(key, or_refused(body)),
+            Then::Answer { key, body } => {
+                // Its number may have been used again after its deadline, for something that waits.
+                self.give_up_waiting(key);
+                self.answer(key, or_refused(body));
+            }
             Then::UploadCommitted { version, key, body } => {
                 self.end_upload(version);
+                self.give_up_waiting(key);
                 self.answer(key, or_refused(body));
                 self.reconcile_version(version);
                 self.collect(version);

@@ -6,16 +6,16 @@
 //!
 //! | target | bytes are | promised |
 //! |---|---|---|
-//! | [`frame`] | what a connection of level 2 brings | the same in one piece and in small ones; what is accepted can be written, and reads as the same |
-//! | [`message`] | a type, and its `data` | what is accepted can be written, and reads as the same |
-//! | [`level1`] | what a connection of level 1 brings | as of `frame` |
-//! | [`list`] | a list of numbers in a line of level 1 | the same numbers, bit for bit, as those of `serde_json` |
-//! | [`expression`] | what people type to be computed | a place for each error; the program of it as of `program` |
-//! | [`program`] | a program as workers get it | its text reads as the same; it runs, and gives the same in two pieces |
-//! | [`partial`] | what a worker says that it has reduced | one form for each; merging and finishing never fail |
-//! | [`npy`], [`csv`], [`json`] | a file of the client's user | what was read can be written, and reads as the same |
-//! | [`log`] | the master's log | a prefix that replays to the same state, or a refusal with the place |
-//! | [`core`] | events for the master's state machine | see [`cluster`]: its invariants after every step |
+//! | [`frame`](fn@frame) | what a connection of level 2 brings | the same in one piece and in small ones; what is accepted can be written, and reads as the same |
+//! | [`message`](fn@message) | a type, and its `data` | what is accepted can be written, and reads as the same |
+//! | [`level1`](fn@level1) | what a connection of level 1 brings | as of `frame` |
+//! | [`list`](fn@list) | a list of numbers in a line of level 1 | the same numbers, bit for bit, as those of `serde_json` |
+//! | [`expression`](fn@expression) | what people type to be computed | a place for each error; the program of it as of `program` |
+//! | [`program`](fn@program) | a program as workers get it | its text reads as the same; it runs, and gives the same in two pieces |
+//! | [`partial`](fn@partial) | what a worker says that it has reduced | one form for each; merging and finishing never fail |
+//! | [`npy`](fn@npy), [`csv`](fn@csv), [`json`](fn@json) | a file of the client's user | what was read can be written, and reads as the same |
+//! | [`log`](fn@log) | the master's log | a prefix that replays to the same state, or a refusal with the place |
+//! | [`core`](fn@core) | events for the master's state machine | see [`cluster`](mod@cluster): its invariants after every step |
 
 #![allow(missing_docs, reason = "test support; what is not obvious has a comment")]
 

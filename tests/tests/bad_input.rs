@@ -814,6 +814,13 @@ mod numbers {
 mod frames_of_level_2 {
     use super::*;
 
+    /// A request whose data is in a JSON payload, and a newline.
+    fn document(data: &[u8]) -> Vec<u8> {
+        let payload = json!({"dtype": "json", "bytes": data.len(), "crc32c": array::checksum::crc32c(data)});
+        let line = json!({"type": "DESCRIBE_ARRAY", "id": 1, "payload": payload});
+        [format!("{line}\n").as_bytes(), data, b"\n"].concat()
+    }
+
     /// A line of this many bytes, with its newline.
     fn long_line(bytes: usize) -> String {
         let line = "{\"type\":\"PING\",\"id\":1,\"x\":\"\"}\n";
@@ -855,6 +862,12 @@ mod frames_of_level_2 {
         a_document_over_the_cap:
             "{\"type\":\"PING\",\"id\":1,\"payload\":{\"dtype\":\"json\",\"bytes\":67108865,\"crc32c\":0}}\n{}"
             => TooLarge, "67108865", Closes;
+        a_document_of_depth_100_000: document(nested(100_000).as_bytes()) => Malformed, "deeper than 32", Closes;
+        a_document_that_is_not_utf8: document(b"{\"arrayId\":\"\xff\"}") => Malformed, "not UTF-8", Closes;
+        a_document_that_is_no_json: document(b"{\"arrayId\":}") => Malformed, "DESCRIBE_ARRAY", Lives;
+        a_document_of_nothing: document(b"") => Malformed, "DESCRIBE_ARRAY", Lives;
+        a_document_with_words_behind: document(b"{\"arrayId\":\"ints\"} x") => Malformed, "trailing", Lives;
+        a_document_with_a_field_twice: document(b"{\"arrayId\":\"ints\",\"arrayId\":\"a\"}") => Malformed, "duplicate", Lives;
         a_document_with_the_wrong_checksum:
             "{\"type\":\"PING\",\"id\":1,\"payload\":{\"dtype\":\"json\",\"bytes\":2,\"crc32c\":1}}\n{}"
             => ChecksumMismatch, "crc32c", Closes;
@@ -878,6 +891,12 @@ mod frames_of_level_2 {
         a_header_that_is_cut_off: |cluster, _| {
             let mut peer = Raw::connect_level_2(&cluster.master);
             peer.send("{\"type\":\"PING\",");
+            peer.half_close();
+            peer.wait_end();
+        };
+        a_document_that_is_cut_off: |cluster, _| {
+            let mut peer = Raw::connect_level_2(&cluster.master);
+            peer.send("{\"type\":\"STATUS\",\"id\":1,\"payload\":{\"dtype\":\"json\",\"bytes\":2,\"crc32c\":0}}\n{");
             peer.half_close();
             peer.wait_end();
         };
@@ -907,6 +926,10 @@ mod payloads {
             unplanned((1 << 30) + 1, "xx")
             => TooLarge, "1073741825", Closes;
         a_request_of_a_client_to_the_master: ask("LIST_ARRAYS", "{}") => NotAllowed, "LIST_ARRAYS", Lives;
+        a_second_hello_to_a_worker: ask("HELLO", "{\"role\":\"client\"}") => NotAllowed, "HELLO", Lives;
+        a_worker_that_registers_at_a_worker: register_at_level_2("x", 2, r#""inventory":[]"#)
+            => NotAllowed, "REGISTER_WORKER", Lives;
+        instructions_by_a_client: ask("DROP_COPIES", r#"{"versions":[1,2,3]}"#) => NotAllowed, "DROP_COPIES", Lives;
         a_frame_that_is_none: "GET / HTTP/1.1\r\n\r\n" => Malformed, "not a message", Closes;
         a_frame_without_an_end: "x".repeat(4 << 20) => TooLarge, "65536", Closes;
     }
@@ -956,6 +979,24 @@ mod payloads {
                 worker.half_close();
                 worker.wait_end();
             }
+            assert_eq!(upload.finish(&three_doubles()), three_doubles());
+        };
+        /// A payload may take five seconds and what its bytes need at 64 KiB a second; then the connection is closed.
+        a_segment_at_one_byte_a_second: |cluster, case| {
+            let upload = Upload::begin(cluster, case);
+            let mut worker = Raw::connect_level_2(&upload.address);
+            let sender = worker.try_clone();
+            let frame = distribute(&upload.plan, 24, array::checksum::crc32c(&three_doubles()), &[]);
+            worker.send(frame);
+            thread::scope(|scope| {
+                scope.spawn(move || {
+                    for byte in three_doubles().into_iter().take(9) {
+                        sender.send_what_is_taken(&[byte]);
+                        thread::sleep(Duration::from_secs(1));
+                    }
+                });
+                worker.wait_end();
+            });
             assert_eq!(upload.finish(&three_doubles()), three_doubles());
         };
         /// The checksum is the one of the bytes sent, but the segment has other bytes already.

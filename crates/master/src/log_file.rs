@@ -22,7 +22,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 /// The first bytes of a log; the number is the version of the format.
-const MAGIC: &[u8] = b"darray catalog 1\n";
+pub const MAGIC: &[u8] = b"darray catalog 1\n";
 
 /// Longest record: a version with a million segments in four copies is below it.
 const RECORD_BYTES_MAX: u32 = 256 << 20;
@@ -252,8 +252,11 @@ fn record_at(bytes: &[u8], offset: usize) -> Result<&[u8], NoRecord> {
     }
 }
 
-/// Builds the catalog from a log; gives it with the length of the part that is valid.
-fn replay(path: &Path, bytes: &[u8]) -> Result<(Catalog, usize), LogError> {
+/// Builds the catalog from the bytes of a log; gives it with the length of the part that is valid. `path` is for the error.
+///
+/// # Errors
+/// [`LogError::Damaged`] for anything but a log with a torn end.
+pub fn replay(path: &Path, bytes: &[u8]) -> Result<(Catalog, usize), LogError> {
     let damaged =
         |offset: usize, why: String| LogError::Damaged { path: path.to_path_buf(), offset: offset as u64, why };
     let mut catalog = Catalog::default();

@@ -1,7 +1,7 @@
 //! The cluster's state machine, message by message: what the stories and the simulator do not reach.
 
 use array::DType;
-use master::cluster::catalog::Catalog;
+use master::cluster::catalog::{Catalog, Memory};
 use master::cluster::command::Command;
 use master::cluster::{Cluster, Config, ConnId, Effect, Event, Now};
 use protocol::message::client::*;
@@ -741,4 +741,103 @@ fn copies_on_level_1_stand_beside_one_of_ours() {
     };
     let ours: usize = desk.heard(40).iter().map(reserved).sum();
     assert_eq!(ours, array::Grid::new(100_000).segments() as usize, "what is in the master ends with the master");
+}
+
+/// It would be two workers on one connection.
+#[test]
+fn whoever_waits_for_an_id_cannot_be_somebody_else_meanwhile() {
+    for second in [registration("w2", 1, None, vec![]), Message::new(Hello::new(Role::Client))] {
+        let mut desk = Desk::new();
+        desk.register(10, "w1", 1, vec![]);
+        desk.say(30, registration("w1", 2, None, vec![]));
+        assert!(desk.heard(30).is_empty(), "whoever has the id is asked first");
+        desk.say(30, second);
+        assert_eq!(desk.heard_error(30), Some(ErrorCode::NotAllowed));
+        assert_eq!(desk.closed, [30]);
+        desk.wait(500, &[11]);
+        assert!(desk.heard(30).is_empty(), "and it does not wait any more");
+        assert_eq!(desk.state("w1"), WorkerState::Alive);
+    }
+}
+
+/// What it says adds up to more than 64 bits count; the memory of an honest worker is not misjudged for that.
+#[test]
+fn a_worker_that_says_it_holds_more_than_there_are_numbers_for() {
+    let mut desk = Desk::new();
+    desk.register(10, "w1", 1, vec![]);
+    desk.register(20, "w2", 1, vec![]);
+    desk.client(1);
+    let version = store(&mut desk, 1, "a");
+    for (bytes, segment) in [(u64::MAX, 0), (u64::MAX - 7, 0), (4, 0), (u64::MAX, 1), (u64::MAX, 2)] {
+        let stored = vec![CopyRecord(version, segment, 9, bytes)];
+        desk.say(20, Message::new(CopiesChanged { stored, broken: vec![] }));
+    }
+    assert_eq!(desk.state("w2"), WorkerState::Alive);
+}
+
+/// What was planned is not written yet, so nothing in the log knows the number.
+#[test]
+fn the_number_of_an_upload_used_again_for_another_one() {
+    let mut desk = Desk::new();
+    desk.register(10, "w1", 1, vec![]);
+    desk.client(1);
+    let create = |shape: &[u64]| CreateArray {
+        array_id: "a".into(),
+        dtype: DType::Int32,
+        shape: shape.to_vec(),
+        replace: false,
+    };
+    desk.say(1, Message::request(1, create(&[])));
+    for message in desk.heard(10) {
+        if let Body::Reserve(_) = message.body {
+            desk.say(10, Message::reply(&message.head, Reserved {}));
+        }
+    }
+    assert!(matches!(desk.heard(1)[..], [Message { body: Body::WritePlan(_), .. }]));
+    for shape in [&[100_000][..], &[0], &[2]] {
+        desk.say(1, Message::request(1, create(shape)));
+        assert_eq!(desk.heard_error(1), Some(ErrorCode::IdReused), "{shape:?}");
+    }
+}
+
+/// Of two clients that delete an array at the same time the second is told which arrays there are. It is in the log by then, so what
+/// cannot be remembered could never be replayed either.
+#[test]
+fn outcomes_with_the_longest_names_there_are() {
+    let mut catalog = Catalog::default();
+    let mut index = 0;
+    let mut apply = |command: Command| {
+        index += 1;
+        catalog.apply(index, &command)
+    };
+    let session = SessionId::from_u128(1);
+    let request = |id| master::cluster::command::Request {
+        session,
+        id,
+        acked_below: 0,
+        fingerprint: 7,
+        at: 0,
+        reply_kind: "DONE".into(),
+        reply_data: "{}".into(),
+    };
+    apply(Command::Founded { cluster: session });
+    for number in 0..12 {
+        apply(Command::CreateArray {
+            request: None,
+            array: protocol::ArrayId(number),
+            version: VersionId(100 + number),
+            name: format!("{}{number:02}", "\"".repeat(253)),
+            dtype: DType::Int32,
+            shape: vec![0],
+            replication: 2,
+            replace: false,
+            segments: vec![],
+        });
+    }
+    let delete = Command::DeleteArray { request: Some(request(1)), name: "\"".repeat(255) };
+    assert_eq!(apply(delete).refused.map(|error| error.code), Some(ErrorCode::UnknownArray));
+    let Memory::Outcome(outcome) = catalog.memory(session, 1) else { panic!("it is remembered") };
+    assert!(outcome.data.len() <= 4096, "{} bytes", outcome.data.len());
+    let error: protocol::WireError = serde_json::from_str(&outcome.data).unwrap();
+    assert_eq!(error.code, ErrorCode::UnknownArray);
 }

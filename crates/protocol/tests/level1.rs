@@ -318,3 +318,17 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_number_is_too_long_however_it_arrives() {
+    let line = |digits: usize| {
+        format!(
+            "{{\"type\":\"SEGMENT_RESULT\",\"data\":{{\"arrayId\":\"a\",\"data\":[0.{},1,2]}}}}\n",
+            "1".repeat(digits)
+        )
+    };
+    for size in [1, 7, 5000] {
+        let accepted = |digits| matches!(read_all(line(digits).as_bytes(), size)[..], [Incoming::Line(_)]);
+        assert_eq!([1000, 1098, 1099, 1200].map(accepted), [true, true, false, false], "{size} bytes at a time");
+    }
+}

@@ -94,6 +94,13 @@ impl Raw {
         assert!(peeked > 0, "the connection was closed without a word");
     }
 
+    /// The next byte.
+    pub fn byte(&mut self) -> u8 {
+        let mut byte = [0];
+        self.reader.read_exact(&mut byte).unwrap_or_else(|e| panic!("no byte within {ANSWER:?}: {e}"));
+        byte[0]
+    }
+
     /// The next message of level 2.
     pub fn message(&mut self) -> Framed {
         let line = self.line().expect("an answer, and not a close without a word");

@@ -18,7 +18,8 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Incidents remembered; older ones go when a new one comes.
 const INCIDENTS_MAX: usize = 1000;
 
-/// Longest reply that is remembered as the outcome of a request, in bytes of JSON. Replies to changes are far shorter.
+/// Longest error that is remembered as the outcome of a request, in bytes of JSON: a longer one is cut. Errors list names, and one
+/// of 255 bytes may take 1,020 in the text of a JSON string. Replies to changes are shorter.
 const OUTCOME_BYTES_MAX: usize = 4096;
 
 /// The catalog.
@@ -573,9 +574,8 @@ impl Catalog {
         let Some(request) = request else { return applied };
         let (kind, data) = match &applied.refused {
             None => (request.reply_kind.clone(), request.reply_data.clone()),
-            Some(error) => ("ERROR".to_string(), serde_json::to_string(error).expect("errors are plain")),
+            Some(error) => ("ERROR".to_string(), outcome_of(error)),
         };
-        assert!(data.len() <= OUTCOME_BYTES_MAX, "replies to changes are short");
         let session = self.sessions.entry(request.session).or_default();
         session.last_used_ms = session.last_used_ms.max(request.at);
         session.outcomes.insert(request.id, Outcome { fingerprint: request.fingerprint, kind, data });
@@ -628,6 +628,20 @@ impl Session {
             self.forgotten_below = self.forgotten_below.max(oldest + 1);
         }
     }
+}
+
+/// An error as it is remembered. This must not fail: the command that was refused is in the log.
+fn outcome_of(error: &WireError) -> String {
+    /// Its characters take at most so many bytes each, in JSON.
+    const CHAR_BYTES_MAX: usize = 6;
+    let json = |error: &WireError| serde_json::to_string(error).expect("errors are plain");
+    let whole = json(error);
+    if whole.len() <= OUTCOME_BYTES_MAX {
+        return whole;
+    }
+    let begun: String = error.message.chars().take(OUTCOME_BYTES_MAX / (2 * CHAR_BYTES_MAX)).collect();
+    let cut = WireError::new(error.code, format!("{begun}…"));
+    json(&WireError { retryable: error.retryable, retry_after_ms: error.retry_after_ms, ..cut })
 }
 
 fn refused(error: WireError) -> Applied {

@@ -66,7 +66,7 @@ impl Cluster {
     /// Bytes went from worker to worker; they are put down to the oldest open incident.
     pub(super) fn count_moved(&mut self, bytes: u64) {
         if let Some(open) = self.incidents.first_mut() {
-            open.incident.bytes_moved += bytes;
+            open.incident.bytes_moved = open.incident.bytes_moved.saturating_add(bytes);
         }
     }
 

@@ -62,7 +62,8 @@ pub(super) struct Member {
     /// Every copy it has reported and not been told to drop.
     held: BTreeMap<CopyId, (u32, u64)>,
     /// Bytes of all of them.
-    held_bytes: u64,
+    /// Their sizes as it says them: together they may be more than 64 bits count.
+    held_bytes: u128,
     digest: Digest,
     /// The digest it reports instead, and since when.
     mismatch: Option<(Digest, Duration)>,
@@ -162,7 +163,7 @@ impl Member {
 
     /// Memory beside all copies it holds: what there is if everything else that uses some ends.
     pub fn unheld_bytes(&self) -> u64 {
-        self.hello.memory_bytes.saturating_sub(self.held_bytes)
+        self.hello.memory_bytes.saturating_sub(self.held_bytes.try_into().unwrap_or(u64::MAX))
     }
 
     /// The checksum of a copy it holds.
@@ -189,9 +190,9 @@ impl Member {
     /// Takes note that it holds a copy. True if that is news.
     pub fn add(&mut self, copy: CopyRecord) -> bool {
         let news = self.held.insert(copy.id(), (copy.crc32c(), copy.bytes()));
-        self.held_bytes = self.held_bytes.saturating_add(copy.bytes());
+        self.held_bytes += u128::from(copy.bytes());
         if let Some((old, bytes)) = news {
-            self.held_bytes = self.held_bytes.saturating_sub(bytes);
+            self.held_bytes -= u128::from(bytes);
             self.digest.toggle(copy.id(), old);
         }
         self.digest.toggle(copy.id(), copy.crc32c());
@@ -203,7 +204,7 @@ impl Member {
         let Some((crc32c, bytes)) = self.held.remove(&copy) else {
             return false;
         };
-        self.held_bytes = self.held_bytes.saturating_sub(bytes);
+        self.held_bytes -= u128::from(bytes);
         self.digest.toggle(copy, crc32c);
         true
     }
@@ -491,7 +492,7 @@ impl Cluster {
             let mut digest = Digest::default();
             member.held.iter().for_each(|(copy, (crc32c, _))| digest.toggle(*copy, *crc32c));
             assert_eq!(digest, member.digest, "the digest follows from what is held");
-            let bytes: u64 = member.held.values().map(|(_, bytes)| bytes).sum();
+            let bytes: u128 = member.held.values().map(|(_, bytes)| u128::from(*bytes)).sum();
             assert_eq!(bytes, member.held_bytes, "so does their size");
             for version in member.versions() {
                 let named = self.catalog.version(version).is_some();

@@ -366,9 +366,14 @@ impl Cluster {
             Then::IncidentRecorded { detected, operations_running, redispatched } => {
                 self.open_incident(applied.incident, detected, operations_running, redispatched);
             }
-            Then::Answer { key, body } => self.answer(key, or_refused(body)),
+            Then::Answer { key, body } => {
+                // Its number may have been used again after its deadline, for something that waits.
+                self.give_up_waiting(key);
+                self.answer(key, or_refused(body));
+            }
             Then::UploadCommitted { version, key, body } => {
                 self.end_upload(version);
+                self.give_up_waiting(key);
                 self.answer(key, or_refused(body));
                 self.reconcile_version(version);
                 self.collect(version);
@@ -428,6 +433,11 @@ impl Cluster {
     /// Panics if an invariant is broken. For tests and simulation, after every step.
     pub fn check(&self) {
         self.catalog.check();
+        self.check_coordinator();
+    }
+
+    /// The part of [`Cluster::check`] that is not about the catalog, which changes by commands only: for who has checked that.
+    pub fn check_coordinator(&self) {
         self.check_members();
         self.check_bounds();
     }

@@ -50,6 +50,11 @@ pub(super) struct InFlight {
     pub address: Option<IpAddr>,
 }
 
+/// The error for a request whose number was that of another one.
+pub(super) fn number_reused(id: u64) -> WireError {
+    WireError::new(ErrorCode::IdReused, format!("request {id} was used before, for something else"))
+}
+
 /// What became of a request so far.
 pub(super) enum Answer {
     Now(Body),
@@ -76,6 +81,11 @@ impl Cluster {
                 Body::Heartbeat(heartbeat) => self.on_heartbeat(&worker, heartbeat),
                 other => log::warn!("worker {worker} sent {} on its heartbeat connection", other.kind()),
             },
+            // It has introduced itself, and waits for the answer. Somebody else it cannot be any more.
+            None if self.claims.remove(&conn).is_some() => {
+                let text = format!("{} before the answer to REGISTER_WORKER", message.body.kind());
+                self.refuse_connection(conn, &message, WireError::new(ErrorCode::NotAllowed, text));
+            }
             None => self.on_introduction(conn, message),
         }
     }
@@ -209,8 +219,7 @@ impl Cluster {
 
     /// The answer that a request got before, if it did.
     fn recall(&self, key: Key, fingerprint: u32) -> Result<Option<Body>, WireError> {
-        let reused =
-            || WireError::new(ErrorCode::IdReused, format!("request {} was used before, for something else", key.1));
+        let reused = || number_reused(key.1);
         if self.requests.get(&key).is_some_and(|request| request.origin.fingerprint != fingerprint) {
             return Err(reused());
         }

@@ -7,7 +7,7 @@
 use super::catalog::{already_exists, element_count};
 use super::command::{Command, NewSegment, combined_crc32c};
 use super::placement::place;
-use super::requests::{Answer, Key};
+use super::requests::{Answer, Key, number_reused};
 use super::{Cluster, Then};
 use array::{DType, Grid, LEN_MAX};
 use protocol::message::Body;
@@ -71,6 +71,12 @@ impl Upload {
         self.asked.iter().map(move |(worker, segments)| (worker, bytes(segments)))
     }
 
+    /// Whether this is what was asked for.
+    fn is_of(&self, create: &CreateArray) -> bool {
+        (&self.name, self.dtype, &self.shape, self.replace)
+            == (&create.array_id, create.dtype, &create.shape, create.replace)
+    }
+
     /// Whether a worker is to get a segment of it.
     pub fn is_planned_on(&self, worker: &WorkerId) -> bool {
         self.planned.iter().flatten().any(|planned| planned == worker)
@@ -123,7 +129,11 @@ impl Cluster {
         self.check_fits_at_all(&create, len)?;
         let grid = Grid::new(len);
         let segments = grid.segments();
-        if let Some(version) = self.uploads.iter().find(|(_, upload)| upload.created_by == key).map(|(id, _)| *id) {
+        if let Some((version, upload)) = self.uploads.iter().find(|(_, upload)| upload.created_by == key) {
+            if !upload.is_of(&create) {
+                return Err(number_reused(key.1));
+            }
+            let version = *version;
             self.plan(version, key, (0..segments).collect(), BTreeSet::new()); // it found no worker the first time
             return Ok(Answer::Later);
         }

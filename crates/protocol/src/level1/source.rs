@@ -420,6 +420,6 @@ fn number(bytes: &[u8]) -> Option<(f64, usize)> {
         return Some((if negative == 1 { -value } else { value }, negative + length));
     }
     let (value, length) = fast_float2::parse_partial::<f64, _>(bytes).ok()?;
-    // "1." is not JSON, and 1e999 is no number that anybody meant.
-    (value.is_finite() && bytes[length - 1].is_ascii_digit()).then_some((value, length))
+    // "1." is not JSON, and 1e999 is no number that anybody meant. What is too long is so whether it lies in the buffer or not.
+    (value.is_finite() && bytes[length - 1].is_ascii_digit() && length <= NUMBER_BYTES_MAX).then_some((value, length))
 }

@@ -52,7 +52,8 @@ const TASK_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often a segment is tried on all its holders, before the operation fails.
 const ROUNDS_MAX: u32 = 3;
 
-/// Shares of workers that are remembered with the outcome of a request, some 150 bytes each; those of more are left out.
+/// Shares of workers that are remembered with the outcome of a request, some 150 bytes each beside their names; those of more are left
+/// out.
 const SHARES_REMEMBERED_MAX: usize = 16;
 
 /// Operations whose elements are kept for the answer at a time: 64 MiB at most, and others are answered without.
@@ -642,7 +643,7 @@ impl Cluster {
             let bytes = result.copies.iter().fold(0_u64, |sum, copy| sum.saturating_add(copy.bytes()));
             let taken = running.of_worker(worker);
             taken.segments += (result.copies.len() + result.partials.len()) as u32;
-            *taken.busy_us.get_or_insert_default() += result.busy_us;
+            taken.busy_us = Some(taken.busy_us.unwrap_or_default().saturating_add(result.busy_us));
             taken.bytes_read = taken.bytes_read.saturating_add(result.bytes_read);
             taken.bytes_written = taken.bytes_written.saturating_add(result.bytes_written);
             taken.memory_bytes = taken.memory_bytes.saturating_add(bytes);
@@ -713,8 +714,9 @@ impl Cluster {
         let concerned = self.operations.iter_mut();
         let concerned = concerned.filter(|(id, running)| **id == copy.0 || running.gathered.contains(&gathered));
         for (_, running) in concerned {
-            running.network_bytes += copy.bytes();
-            running.of_worker(worker).memory_bytes += copy.bytes();
+            running.network_bytes = running.network_bytes.saturating_add(copy.bytes());
+            let taken = running.of_worker(worker);
+            taken.memory_bytes = taken.memory_bytes.saturating_add(copy.bytes());
         }
     }
 

@@ -303,9 +303,11 @@ pub(super) fn empty_receipt(worker: WorkerId) -> WorkerReceipt {
 /// The receipt of all workers together.
 pub(super) fn total(workers: BTreeMap<WorkerId, WorkerReceipt>, network_bytes: u64) -> Receipt {
     let workers: Vec<WorkerReceipt> = workers.into_values().collect();
+    // They are what workers say, and those may say anything.
+    let sum = |of: fn(&WorkerReceipt) -> u64| workers.iter().map(of).fold(0, u64::saturating_add);
     Receipt {
-        bytes_read: workers.iter().map(|worker| worker.bytes_read).sum(),
-        bytes_written: workers.iter().map(|worker| worker.bytes_written).sum(),
+        bytes_read: sum(|worker| worker.bytes_read),
+        bytes_written: sum(|worker| worker.bytes_written),
         network_bytes,
         retries: 0,
         promoted: 0,

@@ -1,0 +1,3 @@
+//! CSV files.
+#![no_main]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz::csv(data));

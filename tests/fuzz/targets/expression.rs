@@ -1,0 +1,3 @@
+//! Expressions.
+#![no_main]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz::expression(data));

@@ -1,0 +1,3 @@
+//! JSON files.
+#![no_main]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz::json(data));

@@ -1,0 +1,3 @@
+//! Lists of numbers in lines of level 1.
+#![no_main]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz::list(data));

@@ -1,0 +1,3 @@
+//! What workers have reduced.
+#![no_main]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz::partial(data));

@@ -15,8 +15,8 @@ use std::time::Instant;
 use tests::run::Run;
 use tests::story::Story;
 
-/// Seeds for a bug that no story finds. The rarest needs a few hundred; what needs many more may as well be luck.
-const SEEDS: u64 = 2000;
+/// Seeds for a bug that no story finds. The rarest ones need about a thousand.
+const SEEDS: u64 = 5000;
 
 /// Seeds for a bug that some story finds, for the table.
 const SEEDS_BESIDE_STORIES: u64 = 100;

@@ -225,7 +225,8 @@ impl Cluster {
         !busy
             && !holds_staged
             && !is_written_to
-            && (planted::bug!(DrainedTooEarly) || self.catalog.holdings(worker).all(|copy| self.survives_draining(copy)))
+            && (planted::bug!(DrainedTooEarly)
+                || self.catalog.holdings(worker).all(|copy| self.survives_draining(copy)))
     }
 
     fn holds_any(&self, worker: &WorkerId, version: VersionId) -> bool {

@@ -87,7 +87,8 @@ impl Copy {
         loop {
             self.write_changes();
             let messages = self.cargo(&["check", "-p", "master", "-p", "worker", "--lib"]);
-            let errors: Vec<&Value> = messages.iter().filter(|message| message["message"]["level"] == "error").collect();
+            let errors: Vec<&Value> =
+                messages.iter().filter(|message| message["message"]["level"] == "error").collect();
             let found: BTreeSet<usize> = errors.iter().flat_map(|error| self.changes_at(&error["message"])).collect();
             if errors.is_empty() {
                 return self.unviable.clone();

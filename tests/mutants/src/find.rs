@@ -128,7 +128,8 @@ impl<'ast> Visit<'ast> for Finder<'_> {
         for arm in &matched.arms {
             match &arm.guard {
                 Some((_, guard)) if !has_let(guard) => {
-                    let instead = ["true", "false"].map(|other| (other.to_string(), format!("a guard that is {other}")));
+                    let instead =
+                        ["true", "false"].map(|other| (other.to_string(), format!("a guard that is {other}")));
                     self.add(guard.span(), guard.span().byte_range(), Kind::Expression, instead.to_vec());
                 }
                 None if has_wildcard && !matches!(arm.pat, syn::Pat::Wild(_)) => {

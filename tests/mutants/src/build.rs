@@ -136,7 +136,7 @@ impl Copy {
     /// Builds the tests, and gives their programs in the order of their speed.
     pub fn build(&self) -> Vec<Program> {
         let what = ["-p", "master", "-p", "worker", "-p", "tests", "--features", "tests/planted"];
-        let which = ["--lib", "--test", "cluster", "--test", "planted"];
+        let which = ["--lib", "--test", "catalog", "--test", "cluster", "--test", "planted"];
         let messages = self.cargo(&[&["test", "--no-run"], &what[..], &which].concat());
         let program = |message: &Value| {
             let path = PathBuf::from(message["executable"].as_str()?);
@@ -145,7 +145,7 @@ impl Copy {
             (message["profile"]["test"] == true && name != "tests").then_some(Program { name, path, dir })
         };
         let mut programs: Vec<Program> = messages.iter().filter_map(program).collect();
-        let order = ["worker", "master", "cluster", "planted"];
+        let order = ["worker", "master", "catalog", "cluster", "planted"];
         programs.sort_by_key(|program| order.iter().position(|name| *name == program.name));
         assert_eq!(programs.len(), order.len(), "{programs:?}");
         programs

@@ -14,6 +14,7 @@
 //! | `until-written COMMAND` | until such a command is in the master's log |
 //! | `kill`, `start`, `pause`, `continue` `NODE`; `drain W`; `power-loss`; `reset W`, `reset-client N` | what can happen to processes and connections |
 //! | `flip W NAME segment=N` | a bit of a copy flips |
+//! | `late W TYPE` | the last instruction of this type to a worker comes once more |
 //! | `join W` | one more worker |
 //! | `status`, `info NAME`, `recovery` | how the master sees it |
 
@@ -166,6 +167,12 @@ fn act(world: &mut World, line: &mut Line) -> Output {
             let command = line.next()?;
             if !world.run_while(WAIT, |world| !world.has_written(&command)) {
                 return Err(format!("no {command} is written").into());
+            }
+        }
+        "late" => {
+            let (worker, kind) = (line.worker()?, line.next()?);
+            if !world.repeat_instruction(worker, &kind) {
+                return Err(format!("it was never told {kind}").into());
             }
         }
         "join" => world.add_worker(),

@@ -66,7 +66,7 @@ impl Fence {
         let Some(epoch) = epoch else { return Ok(()) };
         self.admit_term(epoch.0)?;
         let newest = self.seen.entry(copy).or_insert(epoch);
-        if epoch < *newest {
+        if epoch < *newest && !planted::bug!(NoFence) {
             return Err(refusal(copy, epoch, *newest));
         }
         *newest = epoch;

@@ -3,7 +3,7 @@
 use super::{Node, World};
 use protocol::message::Body;
 use protocol::message::client::{
-    ArrayCommitted, OperationComplete, OperationState, Receipt, WorkerInfo, WorkerReceipt, WorkerState,
+    ArrayCommitted, Durability, OperationComplete, OperationState, Receipt, WorkerInfo, WorkerReceipt, WorkerState,
 };
 use protocol::{CopyId, Epoch, Message, Reference, VersionId, WorkerId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -155,14 +155,20 @@ impl World {
 
     /// An answer that is about to be given: a write must have the copies it says.
     pub(crate) fn check_reply(&self, message: &Message) {
-        let (handle, copies) = match &message.body {
-            Body::ArrayCommitted(ArrayCommitted { handle, copies, .. }) => (handle, *copies),
-            Body::OperationComplete(OperationComplete { handle, copies, status: OperationState::Complete, .. }) => {
-                (handle, *copies)
-            }
+        let (handle, copies, durability) = match &message.body {
+            Body::ArrayCommitted(ArrayCommitted { handle, copies, durability, .. }) => (handle, *copies, *durability),
+            Body::OperationComplete(OperationComplete {
+                handle,
+                copies,
+                durability,
+                status: OperationState::Complete,
+                ..
+            }) => (handle, *copies, *durability),
             _ => return,
         };
         let Some(version) = Reference::parse(handle).version else { panic!("{handle} is no handle") };
+        let is_synced = durability != Durability::Synced || self.master.has_synced(version);
+        assert!(is_synced, "{handle} is acknowledged before it is on the disk");
         self.check_copies(version, copies);
     }
 

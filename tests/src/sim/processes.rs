@@ -12,7 +12,7 @@ use protocol::message::client::Endpoint;
 use protocol::message::data::*;
 use protocol::message::worker::FEATURE_LEVEL_1;
 use protocol::message::{Body, Hello, PayloadKind, Role};
-use protocol::{CopyId, ErrorCode, Message, Payload, WireError, WorkerId};
+use protocol::{CopyId, ErrorCode, Message, Payload, VersionId, WireError, WorkerId};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,6 +45,8 @@ pub struct MasterNode {
     /// Commands on their way into the file.
     writing: VecDeque<(Command, bool)>,
     write_until: Duration,
+    /// What it has told whom, for stories.
+    sent: Vec<(Node, Message)>,
 }
 
 impl MasterNode {
@@ -58,7 +60,17 @@ impl MasterNode {
             synced: 0,
             writing: VecDeque::new(),
             write_until: Duration::ZERO,
+            sent: Vec::new(),
         }
+    }
+
+    /// Whether the change that made a version is on the disk.
+    pub(crate) fn has_synced(&self, wanted: VersionId) -> bool {
+        let makes_it = |command: &Command| match command {
+            Command::CreateArray { version, .. } | Command::AddResult { version, .. } => *version == wanted,
+            _ => false,
+        };
+        self.log[..self.synced].iter().rev().any(makes_it)
     }
 
     /// The catalog that its log tells.
@@ -108,6 +120,7 @@ impl World {
     /// Starts the master on its log.
     pub fn start_master(&mut self) {
         let catalog = self.master.replay();
+        self.master.synced = self.master.log.len(); // opening the log syncs it
         let life = self.processes.get(&Node::Master).map_or(0, |process| process.life) + 1;
         self.processes.insert(Node::Master, Process { life, alive: true, ..Process::default() });
         let mut entropy = Random::new(self.random.bits());
@@ -138,6 +151,9 @@ impl World {
             match effect {
                 Effect::Send { conn, message } => {
                     self.check_reply(&message);
+                    if let (true, Some(conn)) = (self.watched, self.conns.get(&conn)) {
+                        self.master.sent.push((conn.from.0, message.clone()));
+                    }
                     self.send_packet(conn, Node::Master, Packet::Message(Box::new(message)));
                 }
                 Effect::Close { conn } => self.close_conn(conn, Node::Master, "the master closed the connection"),
@@ -426,6 +442,20 @@ impl World {
     pub(crate) fn on_computed(&mut self, who: Life, computed: Computed) {
         if let (Node::Worker(n), true) = (who.0, self.is_alive(who)) {
             self.step_worker(n, worker::agent::Event::Computed(vec![computed]));
+        }
+    }
+
+    /// The last instruction of a kind to a worker comes once more, as from a master that does not know what happened since. False if
+    /// there was none.
+    pub fn repeat_instruction(&mut self, n: usize, kind: &str) -> bool {
+        let is_meant = |(to, message): &&(Node, Message)| *to == Node::Worker(n) && message.body.kind() == kind;
+        let late = self.master.sent.iter().rev().find(is_meant).map(|(_, message)| message.clone());
+        match (late, self.workers[n].links.values().next().copied()) {
+            (Some(late), Some(conn)) => {
+                self.send_packet(conn, Node::Master, Packet::Message(Box::new(late)));
+                true
+            }
+            _ => false,
         }
     }
 

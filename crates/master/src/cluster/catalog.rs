@@ -352,6 +352,9 @@ impl Catalog {
     }
 
     fn master_started(&mut self, at: u64) -> Applied {
+        if planted::bug!(ReplyTableForgotten) {
+            self.sessions.clear();
+        }
         if self.index <= 2 {
             return Applied::default(); // the first start of a new cluster
         }

@@ -95,7 +95,8 @@ impl Cluster {
                 Target::None => break,
             }
         }
-        holders.len() == have.len() && have.len() >= self.config.min_copies as usize
+        let all_there = holders.len() == have.len() || planted::bug!(AckBeforeCopies);
+        all_there && have.len() >= self.config.min_copies as usize
     }
 
     /// Has one more worker fetch a copy from those who `have` it, one of `preferred` if it can; `holders` have or fetch it
@@ -142,6 +143,9 @@ impl Cluster {
         }
         self.transfers.insert((copy.id(), target.clone()), self.now.elapsed);
         self.tell(target, RecoverData { copy, dtype, sources });
+        if planted::bug!(FetchCountedAtOnce) {
+            self.take_copy(target, copy);
+        }
     }
 
     /// Fetches copies that are missing in the catalog, those of segments with the fewest copies first.
@@ -155,7 +159,9 @@ impl Cluster {
         let workers = self.placeable().count() as u32;
         // Only so many can be started before all workers are busy; the rest is for later.
         let limit = workers as usize * TRANSFERS_PER_WORKER * 2;
-        let worth_it = |(copies, _): &&(u32, CopyId)| *copies >= 1 && *copies < workers && (*copies == 1 || grace_over);
+        let fewest = if planted::bug!(LastCopyNotRepaired) { 2 } else { 1 };
+        let worth_it =
+            |(copies, _): &&(u32, CopyId)| *copies >= fewest && *copies < workers && (*copies == 1 || grace_over);
         let thin = self.catalog.under_replicated().iter().filter(worth_it).map(|(_, copy)| *copy);
         let fetched = |copy: &CopyId| {
             self.transfers.range((*copy, WorkerId::from(""))..).next().is_some_and(|((id, _), _)| id == copy)
@@ -219,7 +225,8 @@ impl Cluster {
         !busy
             && !holds_staged
             && !is_written_to
-            && self.catalog.holdings(worker).all(|copy| self.survives_draining(copy))
+            && (planted::bug!(DrainedTooEarly)
+                || self.catalog.holdings(worker).all(|copy| self.survives_draining(copy)))
     }
 
     fn holds_any(&self, worker: &WorkerId, version: VersionId) -> bool {
@@ -236,7 +243,7 @@ impl Cluster {
             member.fetching = member.fetching.saturating_sub(1);
         }
         self.changed = true;
-        if !is_expected {
+        if !is_expected && !planted::bug!(LateAnswerCounted) {
             return; // the instruction to drop it may have crossed this; its heartbeats tell whether it is there
         }
         if let Some(error) = complete.error {
@@ -252,7 +259,7 @@ impl Cluster {
     fn take_copy(&mut self, worker: &WorkerId, copy: CopyRecord) {
         let in_catalog = self.catalog.segment(copy.id()).map(|segment| (segment.crc32c, segment.holders.clone()));
         let wanted = match &in_catalog {
-            None => self.is_needed(copy.0),
+            None => self.is_needed(copy.0) || planted::bug!(FetchedAfterDrop),
             Some((crc32c, holders)) => {
                 let stays =
                     |holder: &&WorkerId| *holder != worker && self.live(holder).is_none_or(|member| !member.draining);
@@ -340,7 +347,7 @@ impl Cluster {
             || self.uploads.contains_key(&version)
             || self.operations.contains_key(&version)
             || self.operations.values().any(|running| running.reads(version))
-            || self.pins.values().any(|pin| pin.version == version)
+            || !planted::bug!(PinIgnored) && self.pins.values().any(|pin| pin.version == version)
     }
 
     /// Copies that are being fetched are not wanted any more.

@@ -241,7 +241,7 @@ impl Cluster {
 
     /// Whether the workers of the catalog have had their time to report since the master started.
     pub(super) fn settled(&self) -> bool {
-        self.unreported.is_empty()
+        self.unreported.is_empty() || planted::bug!(ReportsNotAwaited)
     }
 
     /// Whether a copy that is gone may still come back.
@@ -338,7 +338,9 @@ impl Cluster {
         let silence = self.liveness_clock - member.last_heard;
         let operations_running = !self.operations.is_empty();
         let redispatched = self.take_over_tasks(worker);
-        self.forget_transfers_to(worker);
+        if !planted::bug!(DeadFetchAwaited) {
+            self.forget_transfers_to(worker);
+        }
         self.on_reservers_down(worker);
         self.propose_down(worker, kind, cause, silence, operations_running, redispatched);
         self.hurry_claims(worker);

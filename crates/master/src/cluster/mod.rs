@@ -246,8 +246,12 @@ impl Cluster {
     /// A cluster with the catalog that its log gave, at its start.
     pub fn new(config: Config, catalog: Catalog, now: Now, entropy: Box<dyn FnMut() -> u128 + Send>) -> Cluster {
         let unreported = catalog.workers().filter(|(_, record)| record.up).map(|(id, _)| id.clone()).collect();
+        let next_id = match planted::bug!(IdsGivenTwice) {
+            true => catalog.versions().last().map_or(1, |(id, _)| id.0 + 1),
+            false => catalog.ids_below().max(1),
+        };
         let mut cluster = Cluster {
-            next_id: catalog.ids_below().max(1),
+            next_id,
             ids_reserved_below: 0,
             config,
             catalog,
@@ -348,7 +352,9 @@ impl Cluster {
         let applied = self.catalog.apply(index, command);
         self.follow(then, &applied);
         for version in applied.removed {
-            self.collect(version);
+            if !planted::bug!(GarbageKept) {
+                self.collect(version);
+            }
         }
         self.changed = true;
     }
@@ -390,6 +396,7 @@ impl Cluster {
     }
 
     fn propose(&mut self, command: Command, sync: bool, then: Then) {
+        let sync = sync && !planted::bug!(LogNotSynced);
         self.proposed.push_back(then);
         self.effects.push(Effect::Propose { command, sync });
     }

@@ -46,7 +46,7 @@ impl Cluster {
         let Some(old) = self.members.get_mut(&hello.worker) else {
             return self.register(conn, message);
         };
-        if old.hello.incarnation == hello.incarnation {
+        if old.hello.incarnation == hello.incarnation || planted::bug!(IncarnationNotCompared) {
             let worker = hello.worker.clone();
             self.member_down(&worker, IncidentKind::WorkerDown, "it connected anew", RETURN_AFTER_CLOSE);
             return self.register(conn, message);
@@ -147,7 +147,10 @@ impl Cluster {
         };
         let mut hello = hello.clone();
         let worker = hello.worker.clone();
-        let inventory = std::mem::take(&mut hello.inventory);
+        let mut inventory = std::mem::take(&mut hello.inventory);
+        if planted::bug!(InventoryIgnored) {
+            inventory.clear();
+        }
         let incarnation = hello.incarnation;
         log::info!("worker {worker} registers from {} with {} copies", hello.address, inventory.len());
         self.peers.insert(conn, Peer::Worker(worker.clone()));
@@ -181,6 +184,7 @@ impl Cluster {
                     true
                 }
                 Some(_) => false,
+                None if planted::bug!(UnconfirmedCopyCounted) => self.is_needed(copy.0),
                 None => self.is_needed(copy.0) && !self.is_unconfirmed_result(copy),
             };
             match (needed, self.members.get_mut(worker)) {

@@ -499,6 +499,9 @@ impl Cluster {
         if let Some(committing) = self.uploads.get_mut(&version).and_then(|upload| upload.committing.as_mut()) {
             committing.proposed = true;
         }
+        if planted::bug!(ReplyBeforeLog) {
+            self.answer(key, body.clone());
+        }
         self.propose(command, true, Then::UploadCommitted { version, key, body });
     }
 

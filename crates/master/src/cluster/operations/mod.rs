@@ -731,7 +731,7 @@ impl Cluster {
         let (kernels, level) = (member.hello.kernels.clone(), member.level());
         let work = &running.works[copy.1 as usize];
         let known = work.crc32c;
-        if known.is_some_and(|crc32c| crc32c != copy.crc32c()) {
+        if known.is_some_and(|crc32c| crc32c != copy.crc32c()) && !planted::bug!(ChecksumsNotCompared) {
             if work.kernels == kernels {
                 return self.on_results_differ(worker, copy);
             }
@@ -742,7 +742,7 @@ impl Cluster {
         if let Some(running) = self.operations.get_mut(&copy.0) {
             running.exact &= level > 1;
             let work = &mut running.works[copy.1 as usize];
-            work.confirmed |= work.verify || known.is_some();
+            work.confirmed |= work.verify || known.is_some() || planted::bug!(ResultNotConfirmed);
             running.recomputed += u32::from(known.is_some());
             work.crc32c = Some(copy.crc32c());
             work.kernels = kernels;
@@ -779,7 +779,9 @@ impl Cluster {
         for member in self.members.values_mut() {
             member.queue.retain(|queued| queued != copy);
             member.in_flight.remove(&copy);
-            member.remove(copy);
+            if !planted::bug!(DroppedCopyCounted) {
+                member.remove(copy);
+            }
         }
         self.forget_transfers_of(copy);
         // All of them: some may have the result without having said so.
@@ -832,10 +834,15 @@ impl Cluster {
         let mut taken_over = 0;
         self.count_promotions(worker);
         for running in self.operations.values_mut().filter(|running| !running.proposed) {
-            running.done = 0;
+            if !planted::bug!(DoneCountedTwice) {
+                running.done = 0;
+            }
             running.gathered.retain(|(_, fetcher)| fetcher != worker);
             for work in &mut running.works {
                 work.done = false; // it may have been one of the copies
+                if planted::bug!(RedispatchLost) && work.tasks.get(worker) == Some(&Task::Sent) {
+                    continue;
+                }
                 if work.tasks.remove(worker) == Some(Task::Sent) {
                     running.redispatched += 1;
                     taken_over += 1;

@@ -33,8 +33,14 @@ impl Cluster {
         let plan = &running.plan;
         let reductions = plan.program.reductions();
         let mut trees: Vec<Tree> = reductions.iter().map(|(reducer, dtype)| Tree::new(*reducer, *dtype)).collect();
-        for partials in running.works.iter().filter_map(|work| work.partials.as_ref()) {
+        let mut works = running.works.iter();
+        let is_backwards = planted::bug!(PartialsMergedBackwards) && running.redispatched > 0;
+        let works = std::iter::from_fn(|| if is_backwards { works.next_back() } else { works.next() });
+        for partials in works.filter_map(|work| work.partials.as_ref()) {
             trees.iter_mut().zip(partials).for_each(|(tree, partial)| tree.push(*partial));
+            if planted::bug!(PartialMergedTwice) && running.redispatched > 0 {
+                trees.iter_mut().zip(partials).for_each(|(tree, partial)| tree.push(*partial));
+            }
         }
         let finished = trees.into_iter().zip(&plan.reductions).map(|(tree, text)| {
             let value = tree.finish().finish().map_err(|error| (text, error))?;

@@ -1,21 +1,39 @@
 //! The simulator over many seeds.
 //!
-//! `SEEDS=20000 cargo test --release -p tests --test simulator` runs more of them; `SEED=17` replays one and prints its
-//! story, with `SHRINK=1` only with the faults it needs to fail, with `RUST_LOG=debug` with the logs of master and workers. A seed that fails is shrunk to the faults it needs, and printed with its last events.
+//! `SEEDS=20000 cargo test --release -p tests --test simulator` runs more of them, from `FIRST_SEED` on, on `THREADS` threads;
+//! every run begins with the seeds of `tests/seeds`, which have failed once. `SEED=17` replays one and prints its story, with
+//! `SHRINK=1` only with the faults it needs to fail, with `RUST_LOG=debug` with the logs of master and workers. A seed that
+//! fails is shrunk to the faults it needs, and printed with its last events.
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 use tests::run::{Run, Summary};
 use tests::sim::World;
+use tests::sim::faults::Kind;
+use tests::sim::outcome::Count;
 
 /// How many seeds each run of the tests takes.
-const SEEDS: u64 = 2000;
+const SEEDS: u64 = 5000;
 
-/// The first seed; another range finds other things.
-fn first_seed() -> u64 {
-    std::env::var("FIRST_SEED").ok().and_then(|n| n.parse().ok()).unwrap_or(0)
+/// One seed in so many is run twice: a run must depend on its seed alone.
+const TWICE: u64 = 50;
+
+/// Seeds from which on the generator of faults itself is judged.
+const ENOUGH: u64 = 1000;
+
+/// A number from the environment.
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")))
+}
+
+/// The seeds that have failed once.
+fn known_seeds() -> Vec<u64> {
+    let text = include_str!("../seeds");
+    let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
+    lines.filter(|line| !line.is_empty()).map(|line| line.parse().expect("tests/seeds has one number a line")).collect()
 }
 
 /// Runs one; on a failure gives what is wrong and the last events.
@@ -53,6 +71,52 @@ fn report(run: &Run) -> String {
     format!("seed {} fails: {:?}\nfaults: {:#?}\n{what}", run.seed, shrunk.plan, shrunk.faults)
 }
 
+/// What all runs together did.
+#[derive(Default)]
+struct Total {
+    sum: Summary,
+    /// How often leaving out the faults of a kind gave another outcome.
+    mattered: BTreeMap<Kind, u64>,
+    failed: Vec<Run>,
+}
+
+impl Total {
+    fn add(&mut self, one: &Summary) {
+        self.sum.events += one.events;
+        self.sum.wishes += one.wishes;
+        self.sum.shared += one.shared;
+        self.sum.simulated += one.simulated;
+        for (kind, count) in &one.faults {
+            let sum = self.sum.faults.entry(*kind).or_default();
+            sum.injected += count.injected;
+            sum.at_work += count.at_work;
+        }
+    }
+}
+
+/// A seed and what follows from it. False when it fails.
+fn run_seed(seed: u64, total: &Mutex<Total>) -> bool {
+    let run = Run::of(seed);
+    let Ok(summary) = attempt(&run) else {
+        total.lock().unwrap().failed.push(run);
+        return false;
+    };
+    total.lock().unwrap().add(&summary);
+    if seed % TWICE == 0 {
+        let again = attempt(&run).map(|again| again.trace_hash);
+        assert_eq!(again, Ok(summary.trace_hash), "seed {seed} runs differently the second time");
+    }
+    // Until each kind of fault is known to matter, the seed is run without those that are not known yet.
+    for kind in summary.faults.keys() {
+        if !total.lock().unwrap().mattered.contains_key(kind)
+            && attempt(&run.without(*kind)).is_ok_and(|without| without.outcome.differs(&summary.outcome))
+        {
+            *total.lock().unwrap().mattered.entry(*kind).or_default() += 1;
+        }
+    }
+    true
+}
+
 #[test]
 fn every_seed_keeps_its_promises() {
     std::panic::set_hook(Box::new(|info| {
@@ -60,66 +124,81 @@ fn every_seed_keeps_its_promises() {
             eprintln!("{info}");
         }
     }));
-    if let Some(seed) = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()) {
-        let run = if std::env::var_os("SHRINK").is_some() { shrink(&Run::of(seed)) } else { Run::of(seed) };
-        env_logger::init();
-        let mut world = None;
-        let summary = catch_unwind(AssertUnwindSafe(|| run.execute(&mut world)));
-        println!("{}", world.map_or(String::new(), |world| world.trace.join("\n")));
-        println!("{summary:?}");
-        assert!(summary.is_ok());
-        return;
+    if let Some(seed) = number("SEED") {
+        return replay(seed);
     }
-    let seeds: u64 = std::env::var("SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(SEEDS);
-    let (next, total) = (AtomicU64::new(first_seed()), Mutex::new(Summary::default()));
-    let failure: Mutex<Option<Run>> = Mutex::new(None);
+    let first = number("FIRST_SEED").unwrap_or(0);
+    let seeds: Vec<u64> = known_seeds().into_iter().chain(first..first + number("SEEDS").unwrap_or(SEEDS)).collect();
+    let threads = number("THREADS").map_or_else(
+        || std::thread::available_parallelism().map_or(1, |n| n.get()),
+        |threads| threads as usize,
+    );
+    // So many failures are reported at most; the rest of the seeds is not run then.
+    let most = number("FAILURES").unwrap_or(1) as usize;
+    let (next, total) = (AtomicUsize::new(0), Mutex::new(Total::default()));
     let started = Instant::now();
-    let threads = std::thread::available_parallelism().map_or(1, |n| n.get());
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= first_seed() + seeds || failure.lock().unwrap().is_some() {
+                while let Some(seed) = seeds.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    run_seed(*seed, &total);
+                    if total.lock().unwrap().failed.len() >= most {
                         return;
-                    }
-                    let run = Run::of(seed);
-                    match attempt(&run) {
-                        Ok(summary) => add(&mut total.lock().unwrap(), &summary),
-                        Err(_) => {
-                            failure.lock().unwrap().get_or_insert(run);
-                        }
-                    }
-                    // Some are run twice: a run must depend on its seed alone.
-                    if seed % 50 == 0 && failure.lock().unwrap().is_none() {
-                        let hashes: Vec<u32> =
-                            (0..2).filter_map(|_| attempt(&Run::of(seed)).ok()).map(|s| s.trace_hash).collect();
-                        assert_eq!(hashes[0], hashes[1], "seed {seed} runs differently the second time");
                     }
                 }
             });
         }
     });
-    if let Some(run) = failure.into_inner().unwrap() {
-        let report = report(&run);
-        let _ = std::panic::take_hook();
-        panic!("{report}");
-    }
     let total = total.into_inner().unwrap();
-    let rate = seeds as f64 * 60.0 / started.elapsed().as_secs_f64() / threads as f64;
-    println!(
-        "simulator: {seeds} seeds, {:.1} simulated hours, {} faults, {} calls, {} events; {rate:.0} seeds a minute and thread",
-        total.simulated.as_secs_f64() / 3600.0,
-        total.faults,
-        total.wishes,
-        total.events
-    );
-    assert!(total.wishes > seeds * 20, "the clients hardly did anything");
+    if !total.failed.is_empty() {
+        let reports: Vec<String> = total.failed.iter().map(report).collect();
+        let _ = std::panic::take_hook();
+        panic!("{}", reports.join("\n\n"));
+    }
+    let rate = seeds.len() as f64 * 60.0 / started.elapsed().as_secs_f64() / threads as f64;
+    println!("{}", told(seeds.len(), &total, rate));
+    assert!(total.sum.wishes > 20 * seeds.len() as u64, "the clients hardly did anything");
+    if seeds.len() as u64 >= ENOUGH {
+        judge_the_faults(&total);
+    }
 }
 
-fn add(total: &mut Summary, one: &Summary) {
-    total.events += one.events;
-    total.wishes += one.wishes;
-    total.faults += one.faults;
-    total.simulated += one.simulated;
+/// The totals, on one line.
+fn told(seeds: usize, total: &Total, rate: f64) -> String {
+    let sum = &total.sum;
+    let (injected, at_work) = injected(total);
+    let kinds: Vec<String> = sum.faults.iter().map(|(kind, count)| format!("{kind:?} {}", count.injected)).collect();
+    format!(
+        "simulator: {seeds} seeds, {:.1} simulated hours, {injected} faults, {:.0} % of them on nodes at work ({}), {} calls \
+         checked, {} of them for linearizability, {} events; {rate:.0} seeds a minute and thread",
+        sum.simulated.as_secs_f64() / 3600.0,
+        100.0 * at_work as f64 / injected.max(1) as f64,
+        kinds.join(", "),
+        sum.wishes,
+        sum.shared,
+        sum.events,
+    )
+}
+
+fn injected(total: &Total) -> (u64, u64) {
+    let counts = || total.sum.faults.values();
+    (counts().map(|count: &Count| count.injected).sum(), counts().map(|count| count.at_work).sum())
+}
+
+/// A generator of faults is weak if some never matter, or most hit nodes that have nothing to do.
+fn judge_the_faults(total: &Total) {
+    let idle: Vec<&Kind> = Kind::ALL.iter().filter(|kind| !total.mattered.contains_key(kind)).collect();
+    assert!(idle.is_empty(), "these faults never changed an outcome: {idle:?}");
+    let (injected, at_work) = injected(total);
+    assert!(2 * at_work >= injected, "only {at_work} of {injected} faults hit a node with work in flight");
+}
+
+fn replay(seed: u64) {
+    let run = if std::env::var_os("SHRINK").is_some() { shrink(&Run::of(seed)) } else { Run::of(seed) };
+    env_logger::init();
+    let mut world = None;
+    let summary = catch_unwind(AssertUnwindSafe(|| run.execute(&mut world)));
+    println!("{}", world.map_or(String::new(), |world| world.trace.join("\n")));
+    println!("{:#?}\n{summary:?}", run.faults);
+    assert!(summary.is_ok());
 }

@@ -22,7 +22,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 /// The first bytes of a log; the number is the version of the format.
-const MAGIC: &[u8] = b"darray catalog 1\n";
+pub const MAGIC: &[u8] = b"darray catalog 1\n";
 
 /// Longest record: a version with a million segments in four copies is below it.
 const RECORD_BYTES_MAX: u32 = 256 << 20;
@@ -156,7 +156,7 @@ impl LogFile {
     /// Adds a command to those that [`LogFile::write`] will write, and gives its index.
     pub fn append(&mut self, command: &Command) -> u64 {
         self.index += 1;
-        encode(&Record { index: self.index, command: Some(command.clone()), snapshot: None }, &mut self.pending);
+        encode_command(self.index, command, &mut self.pending);
         self.index
     }
 
@@ -211,6 +211,11 @@ fn lock(dir: &Path) -> Result<File, LogError> {
     }
 }
 
+/// Adds the record of a command to the bytes of a log.
+pub fn encode_command(index: u64, command: &Command, into: &mut Vec<u8>) {
+    encode(&Record { index, command: Some(command.clone()), snapshot: None }, into);
+}
+
 fn encode(record: &Record, into: &mut Vec<u8>) {
     let body = serde_json::to_vec(record).expect("commands have string keys only");
     assert!(body.len() as u64 <= u64::from(RECORD_BYTES_MAX), "a record of {} bytes", body.len());
@@ -252,8 +257,11 @@ fn record_at(bytes: &[u8], offset: usize) -> Result<&[u8], NoRecord> {
     }
 }
 
-/// Builds the catalog from a log; gives it with the length of the part that is valid.
-fn replay(path: &Path, bytes: &[u8]) -> Result<(Catalog, usize), LogError> {
+/// Builds the catalog from the bytes of a log; gives it with the length of the part that is valid.
+///
+/// # Errors
+/// [`LogError::Damaged`] for a record that fits no torn write: damaged, unknown or out of order.
+pub fn replay(path: &Path, bytes: &[u8]) -> Result<(Catalog, usize), LogError> {
     let damaged =
         |offset: usize, why: String| LogError::Damaged { path: path.to_path_buf(), offset: offset as u64, why };
     let mut catalog = Catalog::default();

@@ -1,16 +1,17 @@
 //! What must hold: the invariants of the reliability plan, checked while a run goes on and at its end.
 
-use super::{Node, World};
+use super::{Life, Node, World};
+use master::cluster::catalog::Catalog;
 use protocol::message::Body;
 use protocol::message::client::{
     ArrayCommitted, OperationComplete, OperationState, Receipt, WorkerInfo, WorkerReceipt, WorkerState,
 };
-use protocol::{CopyId, Epoch, Message, Reference, VersionId, WorkerId};
+use protocol::{CopyId, Epoch, Message, Reference, SessionId, VersionId, WorkerId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// The expensive checks are made once in so many steps of the master.
-const EXPENSIVE_EVERY: u64 = 64;
+const EXPENSIVE_EVERY: u64 = 256;
 
 /// A copy whose holder died so recently may be counted in an acknowledgement: nobody could have known yet.
 const DETECTION: Duration = Duration::from_millis(2500);
@@ -19,16 +20,23 @@ const DETECTION: Duration = Duration::from_millis(2500);
 #[derive(Debug, Default)]
 pub struct Checker {
     steps: u64,
-    /// The highest epoch seen of each segment.
-    epochs: BTreeMap<CopyId, Epoch>,
+    /// Changes of the catalog that have been looked at.
+    index: u64,
+    /// The newest epoch of each segment, and who was primary then.
+    epochs: BTreeMap<VersionId, Vec<(Epoch, Option<WorkerId>)>>,
+    /// The newest incarnation of each worker.
+    incarnations: BTreeMap<WorkerId, u64>,
+    /// What each request that changed something was answered, whatever connection the answer took.
+    answers: BTreeMap<(Life, SessionId, u64), String>,
     /// Copies that broke: they may be thrown away between a commit and its answer.
     pub(crate) flipped: BTreeSet<CopyId>,
     /// When workers were killed.
     pub(crate) killed: Vec<Duration>,
     /// When the master last had no worker but those of level 1, or none that it was sure of.
     pub(crate) without_native: Option<Duration>,
-    /// When the first fault came.
+    /// When the first fault came, and when the last one came or ended.
     pub(crate) disturbed: Option<Duration>,
+    pub(crate) disturbed_last: Duration,
 }
 
 /// What the master believes, as far as stories tell it.
@@ -46,6 +54,37 @@ struct Watched {
     primaries: Vec<Option<WorkerId>>,
 }
 
+impl Checker {
+    /// After every change of the catalog: epochs and incarnations never go back, and a segment has one primary in each epoch.
+    fn check_catalog(&mut self, catalog: &Catalog) {
+        for (id, version) in catalog.versions() {
+            let before = self.epochs.entry(id).or_default();
+            for (n, segment) in version.segments.iter().enumerate() {
+                let (now, primary) = (segment.epoch, segment.holders.first());
+                match before.get_mut(n) {
+                    None => before.push((now, primary.cloned())),
+                    Some((epoch, known)) => {
+                        assert!(*epoch <= now, "the epoch of {id}/{n} went from {epoch} back to {now}");
+                        if let (Some(known), Some(primary)) = (&known, primary) {
+                            assert!(
+                                *epoch < now || known == primary,
+                                "{id}/{n} has two primaries in epoch {now}: {known} and {primary}"
+                            );
+                        }
+                        if *epoch < now || known.is_none() && primary.is_some() {
+                            (*epoch, *known) = (now, primary.cloned());
+                        }
+                    }
+                }
+            }
+        }
+        for (worker, record) in catalog.workers() {
+            let before = self.incarnations.entry(worker.clone()).or_default();
+            *before = (*before).max(record.incarnation);
+        }
+    }
+}
+
 impl World {
     /// After every step of the master.
     pub(crate) fn check_master(&mut self) {
@@ -55,6 +94,12 @@ impl World {
         }
         if self.plan.level_1 > 0 {
             self.look_for_native_workers();
+        }
+        let Some(cluster) = &self.master.cluster else { return };
+        cluster.check_bounds();
+        if cluster.catalog().index() != self.checker.index {
+            self.checker.index = cluster.catalog().index();
+            self.checker.check_catalog(cluster.catalog());
         }
         if self.checker.steps.is_multiple_of(EXPENSIVE_EVERY) {
             self.check_thoroughly();
@@ -133,13 +178,6 @@ impl World {
     fn check_thoroughly(&mut self) {
         let Some(cluster) = &self.master.cluster else { return };
         cluster.check();
-        for (id, version) in cluster.catalog().versions() {
-            for (n, segment) in version.segments.iter().enumerate() {
-                let copy = CopyId(id, n as u32);
-                let before = self.checker.epochs.insert(copy, segment.epoch).unwrap_or_default();
-                assert!(before <= segment.epoch, "the epoch of {copy} went from {before} back to {}", segment.epoch);
-            }
-        }
         for n in 0..self.workers.len() {
             let Some(store) = &self.workers[n].store else { continue };
             store.check_invariants();
@@ -153,8 +191,8 @@ impl World {
         }
     }
 
-    /// An answer that is about to be given: a write must have the copies it says.
-    pub(crate) fn check_reply(&self, message: &Message) {
+    /// An answer that is about to be given: a write must have the copies it says, and a request has one outcome.
+    pub(crate) fn check_reply(&mut self, conn: u64, message: &Message) {
         let (handle, copies) = match &message.body {
             Body::ArrayCommitted(ArrayCommitted { handle, copies, .. }) => (handle, *copies),
             Body::OperationComplete(OperationComplete { handle, copies, status: OperationState::Complete, .. }) => {
@@ -164,6 +202,12 @@ impl World {
         };
         let Some(version) = Reference::parse(handle).version else { panic!("{handle} is no handle") };
         self.check_copies(version, copies);
+        let Some(life @ (Node::Client(n), _)) = self.conns.get(&conn).map(|conn| conn.from) else { return };
+        if let Some(id) = message.head.id {
+            let key = (life, self.clients[n].session_id(), id);
+            let first = self.checker.answers.entry(key).or_insert_with(|| handle.clone());
+            assert_eq!(first, handle, "request {id} of c{} has two outcomes", n + 1);
+        }
     }
 
     fn check_copies(&self, id: VersionId, copies: u32) {
@@ -211,7 +255,16 @@ impl World {
     pub fn check_healed(&mut self) {
         self.check_thoroughly();
         let live = (0..self.workers.len()).filter(|n| self.is_alive(self.life(Node::Worker(*n)))).count();
+        if !self.loss_allowed {
+            self.check_nothing_is_lost();
+        }
         let cluster = self.master.cluster.as_ref().expect("it runs");
+        assert!(!cluster.has_pending_requests(), "{}", cluster.pending_requests().join("; "));
+        for worker in cluster.list_workers().workers {
+            let store = self.workers[World::worker_number(&worker.id)].store.as_ref();
+            let copies = store.map_or(0, |store| store.copies() as u64);
+            assert_eq!(worker.segments, copies, "the master believes something else of {}", worker.id);
+        }
         let catalog = cluster.catalog();
         for (id, version) in catalog.versions() {
             for (n, segment) in version.segments.iter().enumerate() {
@@ -242,6 +295,46 @@ impl World {
             }
             assert_eq!(store.reserved(), 0, "w{} keeps room for nobody", n + 1);
         }
-        assert_eq!(self.master.replay().hash(), catalog.hash(), "the log tells another story than the catalog");
+        assert_eq!(self.disk.replay().hash(), catalog.hash(), "the log tells another story than the catalog");
+    }
+
+    /// Whether everything is as it was before all faults: all answered, all copies there, nobody suspect.
+    pub fn is_whole(&self) -> bool {
+        let Some(cluster) = self.cluster() else { return false };
+        let alive = cluster.list_workers().workers.iter().all(|worker| worker.state == WorkerState::Alive);
+        // What has lost its last copy, where that is allowed, stays so.
+        let few = cluster.catalog().under_replicated().iter();
+        let whole = few.into_iter().all(|(_, copy)| {
+            self.loss_allowed && cluster.catalog().segment(*copy).is_some_and(|segment| segment.holders.is_empty())
+        });
+        alive && whole && !cluster.has_pending_requests()
+    }
+
+    /// What keeps [`World::is_whole`] from being true, for people.
+    pub fn what_is_missing(&self) -> String {
+        let Some(cluster) = self.cluster() else { return "there is no master".to_string() };
+        let workers = cluster.list_workers().workers;
+        let absent = workers.iter().filter(|worker| worker.state != WorkerState::Alive);
+        let absent: Vec<String> = absent.map(|worker| format!("{} {:?}", worker.id, worker.state)).collect();
+        let few: Vec<String> = cluster.catalog().under_replicated().iter().map(|(_, copy)| copy.to_string()).collect();
+        format!(
+            "not alive: {}; too few copies: {}; pending: {}\n{}",
+            absent.join(", "),
+            few.join(", "),
+            cluster.pending_requests().join("; "),
+            self.worker_states()
+        )
+    }
+
+    /// Where no loss is allowed, every segment of the catalog has a copy with the right bytes somewhere.
+    fn check_nothing_is_lost(&self) {
+        let Some(cluster) = &self.master.cluster else { return };
+        for (id, version) in cluster.catalog().versions() {
+            for segment in 0..version.segments.len() as u32 {
+                let copy = CopyId(id, segment);
+                let is_there = (0..self.workers.len()).any(|n| self.holds_intact(n, copy));
+                assert!(is_there, "{copy} is in the catalog, and nobody has it any more");
+            }
+        }
     }
 }

@@ -411,7 +411,8 @@ impl Cluster {
         self.check_bounds();
     }
 
-    fn check_bounds(&self) {
+    /// The part of [`Cluster::check`] that is cheap enough for every step.
+    pub fn check_bounds(&self) {
         assert!(self.requests.len() <= requests::PENDING_MAX);
         assert!(self.ended.len() <= operations::ENDED_MAX);
         assert!(self.parked.iter().all(|key| self.requests.contains_key(key)), "a parked request that is not pending");

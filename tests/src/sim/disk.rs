@@ -150,5 +150,8 @@ impl World {
         assert_eq!(self.disk.replay().hash(), catalog.hash(), "the file tells another story than its commands");
         // A start makes durable what it finds.
         self.disk.synced = self.disk.log.len();
+        if power_loss {
+            self.go_back();
+        }
     }
 }

@@ -29,6 +29,8 @@ pub enum Call {
     Get(State),
     /// Read the array itself.
     GetArray(Option<Value>),
+    /// What was not on the disk is lost: perhaps the newest results.
+    PowerLoss,
 }
 
 /// One operation on a name.
@@ -43,7 +45,17 @@ pub struct Operation {
 }
 
 impl Call {
-    /// What the name holds after it, if the answer is right where it held that before.
+    /// What the name may hold after it, if the answer is right where it held that before.
+    fn all_after(self, before: State) -> Vec<State> {
+        match (self, before) {
+            (Call::PowerLoss, Some((value, Some(_)))) => {
+                let results = [None, Some(0), Some(1)];
+                results.into_iter().map(|result| Some((value, result))).collect()
+            }
+            _ => self.after(before).into_iter().collect(),
+        }
+    }
+
     fn after(self, before: State) -> Option<State> {
         let (right, after) = match self {
             Call::Put(value) => (true, Some((value, None))),
@@ -56,6 +68,7 @@ impl Call {
             Call::Apply { found: false, .. } => (before.is_none(), before),
             Call::Get(seen) => (before == seen, before),
             Call::GetArray(seen) => (before.map(|(value, _)| value) == seen, before),
+            Call::PowerLoss => (true, before),
         };
         right.then_some(after)
     }
@@ -75,7 +88,7 @@ pub fn is_linearizable(operations: &[Operation]) -> bool {
             return true; // those that are left were never answered
         };
         for (n, operation) in left().take_while(|(_, operation)| operation.called <= first_answer) {
-            if let Some(after) = operation.call.after(state) {
+            for after in operation.call.all_after(state) {
                 let mut taken = taken.clone();
                 taken[n / 64] |= 1 << (n % 64);
                 if tried.insert((taken.clone(), after)) {
@@ -130,6 +143,16 @@ mod tests {
             history[n].call = wrong;
             assert!(!is_linearizable(&history), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn a_power_loss_takes_results_but_no_arrays() {
+        let seen = |after| {
+            let before = [at(0, 1, Call::Put(1)), at(2, 3, Call::Apply { operation: 1, found: true })];
+            is_linearizable(&[before, [at(4, 4, Call::PowerLoss), at(5, 6, Call::Get(after))]].concat())
+        };
+        assert!(seen(Some((1, Some(1)))) && seen(Some((1, None))));
+        assert!(!seen(None) && !seen(Some((2, None))));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! nothing of another one is in it.
 
 use super::clients::Ended;
+use super::faults::Kind;
 use super::history::{self, Call};
 use super::model::{Content, Elements};
 use super::wishes::Wish;
@@ -105,6 +106,10 @@ impl World {
             (Wish::Apply { .. }, Some(ErrorCode::UnknownVersion | ErrorCode::Unsupported)) => return None,
             _ => {}
         }
+        let gone = matches!(wish, Wish::Get { array: false, .. }) && code == Some(ErrorCode::SegmentsLost);
+        if gone && self.tally.contains_key(&Kind::PowerLoss) {
+            return None; // as for names that one client uses
+        }
         assert!(
             !self.clients[n].busy || self.may_fail(code),
             "at {:?} {} fails although nothing was lost: {error}",
@@ -116,7 +121,8 @@ impl World {
 
     /// A client is gone that waited for an answer.
     pub(crate) fn leave_shared(&mut self, wish: &Wish, began: Duration) {
-        if let (Some(name), Some(call)) = (shared_name(wish), may_have_happened(wish)) {
+        let Some(name) = shared_name(wish) else { return };
+        if let Some(call) = may_have_happened(wish) {
             let operation = history::Operation { called: began, answered: None, call };
             self.histories.entry(name.to_string()).or_default().push(operation);
         }

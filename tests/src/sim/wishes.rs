@@ -5,12 +5,13 @@
 
 use super::clients::Ended;
 use super::model::{Computation, Content, Elements, Refused};
+use super::faults::Kind;
 use super::random::Random;
-use super::{Chance, Node, World};
+use super::{Chance, Node, World, history};
 use array::{Buffer, DType, Operation};
 use client::error::Error;
 use protocol::message::client::*;
-use protocol::{Body, ErrorCode, WireError};
+use protocol::{Body, ErrorCode, Reference, WireError};
 use std::time::Duration;
 
 /// Expressions that clients wish for; Y is another array.
@@ -232,7 +233,10 @@ impl World {
                 self.check_receipt(complete.receipt.as_ref().expect("it is complete"), computation.bytes_read());
                 learned = Some(match into {
                     Some(into) => (into.clone(), Content::of(result)),
-                    None => (name.clone(), Content { result: Some(result), ..names[name].clone() }),
+                    None => {
+                        let version = Reference::parse(&complete.handle).version.expect("results have a version");
+                        (name.clone(), names[name].with_result(version, result))
+                    }
                 });
                 format!("{} copies", complete.copies)
             }
@@ -310,8 +314,10 @@ impl World {
         {
             return;
         }
+        // A result that a power loss has made the newest again may be gone.
+        let gone = matches!(wish, Wish::Get { array: false, .. }) && error.code() == Some(ErrorCode::SegmentsLost);
         assert!(
-            self.may_fail(error.code()),
+            self.may_fail(error.code()) || gone && self.tally.contains_key(&Kind::PowerLoss),
             "at {:?} {} fails although nothing was lost: {error}",
             self.now,
             describe(wish)
@@ -331,9 +337,26 @@ impl World {
                 | ErrorCode::DeadlineExceeded,
             ) => self.loss_allowed,
             // Outcomes are remembered for an hour by the wall clock.
-            Some(ErrorCode::OutcomeUnknown) => self.tally.contains_key(&super::faults::Kind::WrongClock),
-            Some(ErrorCode::InsufficientMemory) => self.plan.worker_bytes < super::PLENTY,
+            Some(ErrorCode::OutcomeUnknown) => self.tally.contains_key(&Kind::WrongClock),
+            // Internal: whoever has to fetch what it computes with has no room for it.
+            Some(ErrorCode::InsufficientMemory | ErrorCode::Internal) => self.plan.worker_bytes < super::PLENTY,
             _ => false,
+        }
+    }
+
+    /// After a power loss: unnamed results that were not on the disk are gone, though they were acknowledged; their answers said
+    /// so.
+    pub(crate) fn go_back(&mut self) {
+        let catalog = self.disk.replay();
+        self.checker.go_back_to(&catalog);
+        for client in &mut self.clients {
+            for (name, content) in &mut client.names {
+                content.go_back_to(catalog.find(name).and_then(|(_, array)| array.result));
+            }
+        }
+        let crash = history::Operation { called: self.now, answered: Some(self.now), call: history::Call::PowerLoss };
+        for name in super::shared::names() {
+            self.histories.entry(name).or_default().push(crash);
         }
     }
 

@@ -375,7 +375,7 @@ impl Cluster {
         request: Option<String>,
         body: impl Into<Body>,
     ) {
-        let epoch = self.catalog.epoch();
+        let epoch = self.epoch();
         if let Some(conn) = self.members.get(worker).map(|member| member.conn) {
             self.send(conn, Message::new(body).with_id(id).serving(request).at_epoch(epoch));
         }

@@ -41,7 +41,7 @@ use members::Member;
 use operations::Running;
 use protocol::message::client::OperationComplete;
 use protocol::message::{Body, Message};
-use protocol::{CopyId, SessionId, VersionId, WireError, WorkerId};
+use protocol::{CopyId, Epoch, SessionId, VersionId, WireError, WorkerId};
 use reads::Pin;
 use registration::Claim;
 use requests::{InFlight, Key, Peer};
@@ -174,6 +174,8 @@ enum Then {
 pub struct Cluster {
     config: Config,
     catalog: Catalog,
+    /// That of this start, also while it is on its way into the log.
+    term: u64,
     now: Now,
     started: Duration,
     /// 128 unguessable bits at a time: the shell's random source, or a seed.
@@ -231,6 +233,7 @@ impl Cluster {
     pub fn new(config: Config, catalog: Catalog, now: Now, entropy: Box<dyn FnMut() -> u128 + Send>) -> Cluster {
         let unreported = catalog.workers().filter(|(_, record)| record.up).map(|(id, _)| id.clone()).collect();
         let mut cluster = Cluster {
+            term: catalog.term() + 1,
             next_id: catalog.ids_below().max(1),
             ids_reserved_below: 0,
             config,
@@ -274,6 +277,11 @@ impl Cluster {
         cluster.propose(Command::MasterStarted { at: now.unix_ms }, true, then);
         cluster.reserve_ids();
         cluster
+    }
+
+    /// The epoch of what is decided now.
+    fn epoch(&self) -> Epoch {
+        Epoch::new(self.term, self.catalog.index())
     }
 
     /// What survives.

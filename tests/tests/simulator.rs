@@ -48,27 +48,35 @@ fn attempt(run: &Run) -> Result<Summary, String> {
     })
 }
 
-/// Leaves out faults as long as the run still fails.
+/// Leaves out faults as long as the run still fails: halves, quarters, and so on, then single ones.
 fn shrink(run: &Run) -> Run {
     let mut smallest = run.clone();
-    let mut tries = 0;
-    let mut at = 0;
-    while at < smallest.faults.len() && tries < 200 {
-        let mut candidate = smallest.clone();
-        candidate.faults.remove(at);
-        tries += 1;
-        match attempt(&candidate) {
-            Err(_) => smallest = candidate,
-            Ok(_) => at += 1,
+    let mut chunk = smallest.faults.len().div_ceil(2);
+    while chunk > 0 {
+        let mut at = 0;
+        while at < smallest.faults.len() {
+            let mut candidate = smallest.clone();
+            candidate.faults.drain(at..(at + chunk).min(candidate.faults.len()));
+            match attempt(&candidate) {
+                Err(_) => smallest = candidate,
+                Ok(_) => at += chunk,
+            }
         }
+        chunk /= 2;
     }
     smallest
+}
+
+/// The faults of a run, one a line.
+fn faults_of(run: &Run) -> String {
+    run.faults.iter().map(|(time, fault)| format!("  {time:?} {fault:?}")).collect::<Vec<_>>().join("\n")
 }
 
 fn report(run: &Run) -> String {
     let shrunk = shrink(run);
     let what = attempt(&shrunk).err().unwrap_or_else(|| "it did not fail again".to_string());
-    format!("seed {} fails: {:?}\nfaults: {:#?}\n{what}", run.seed, shrunk.plan, shrunk.faults)
+    let loss = if run.loss_allowed { ", losses allowed" } else { "" };
+    format!("seed {} fails: {:?}{loss}\nfaults:\n{}\n{what}", run.seed, shrunk.plan, faults_of(&shrunk))
 }
 
 /// What all runs together did.
@@ -199,6 +207,6 @@ fn replay(seed: u64) {
     let mut world = None;
     let summary = catch_unwind(AssertUnwindSafe(|| run.execute(&mut world)));
     println!("{}", world.map_or(String::new(), |world| world.trace.join("\n")));
-    println!("{:#?}\n{summary:?}", run.faults);
+    println!("{:?}, losses allowed: {}\n{}\n{summary:?}", run.plan, run.loss_allowed, faults_of(&run));
     assert!(summary.is_ok());
 }

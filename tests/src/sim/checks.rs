@@ -31,6 +31,8 @@ pub struct Checker {
     floor: Epoch,
     /// The newest incarnation of each worker.
     incarnations: BTreeMap<WorkerId, u64>,
+    /// What the master found in its log when it started.
+    pub(crate) inherited: BTreeSet<VersionId>,
     /// What each request that changed something was answered, whatever connection the answer took.
     answers: BTreeMap<(Life, SessionId, u64), String>,
     /// Copies that broke: they may be thrown away between a commit and its answer.
@@ -39,6 +41,8 @@ pub struct Checker {
     pub(crate) killed: Vec<Duration>,
     /// When the master last had no worker but those of level 1, or none that it was sure of.
     pub(crate) without_native: Option<Duration>,
+    /// When the last power loss was.
+    pub(crate) power_lost: Option<Duration>,
     /// When the first fault came, and when the last one came or ended.
     pub(crate) disturbed: Option<Duration>,
     pub(crate) disturbed_last: Duration,
@@ -215,7 +219,10 @@ impl World {
             _ => return,
         };
         let Some(version) = Reference::parse(handle).version else { panic!("{handle} is no handle") };
-        self.check_copies(version, copies);
+        // What an earlier master had written to the log and not told may have lost copies since.
+        if !self.checker.inherited.contains(&version) {
+            self.check_copies(version, copies);
+        }
         let Some(life @ (Node::Client(n), _)) = self.conns.get(&conn).map(|conn| conn.from) else { return };
         if let Some(id) = message.head.id {
             let key = (life, self.clients[n].session_id(), id);

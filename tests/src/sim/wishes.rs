@@ -264,6 +264,10 @@ impl World {
                 learned = Some((name.clone(), Content::of(expected(computation.elements(true), &who, wish))));
                 format!("{} copies", complete.copies)
             }
+            // It was told what to read before a power loss.
+            (Wish::Get { array: false, .. }, Ended::Got(..)) if self.checker.power_lost >= Some(began) => {
+                "read across a power loss".to_string()
+            }
             (Wish::Get { name, array, range }, Ended::Got(layout, bytes)) => {
                 let Some(content) = names.get(name.split('@').next().expect("a name")) else {
                     panic!("{who}: got '{name}', which it never made")
@@ -297,6 +301,13 @@ impl World {
             (_, ended) => panic!("{who}: {wish:?} ends in {ended:?}"),
         };
         self.clients[n].names.extend(learned);
+        if self.checker.power_lost >= Some(began)
+            && let Wish::Apply { name, .. } = wish
+        {
+            // It was acknowledged before the power loss perhaps, and its answer came only now.
+            let result = self.disk.replay_all().find(name).and_then(|(_, array)| array.result);
+            self.clients[n].names.entry(name.clone()).and_modify(|content| content.go_back_to(result));
+        }
         let told = format!("{who}: {}: {said}", describe(wish));
         if !matches!(wish, Wish::Ask(_)) {
             self.see_answer(n, &told);
@@ -349,6 +360,7 @@ impl World {
     pub(crate) fn go_back(&mut self) {
         let catalog = self.disk.replay();
         self.checker.go_back_to(&catalog);
+        self.checker.power_lost = Some(self.now);
         for client in &mut self.clients {
             for (name, content) in &mut client.names {
                 content.go_back_to(catalog.find(name).and_then(|(_, array)| array.result));

@@ -218,6 +218,8 @@ pub struct Cluster {
     next_pin: u64,
     /// Copies being fetched: which, by whom, since when.
     transfers: BTreeMap<(CopyId, WorkerId), Duration>,
+    /// Those of them that have failed, until when nobody tries again.
+    failed_transfers: BTreeMap<(CopyId, WorkerId), Duration>,
     copies_added: Vec<(CopyId, WorkerId)>,
     copies_removed: Vec<(CopyId, WorkerId)>,
     incidents: Vec<OpenIncident>,
@@ -262,6 +264,7 @@ impl Cluster {
             pins: BTreeMap::new(),
             next_pin: now.unix_ms.saturating_mul(1000),
             transfers: BTreeMap::new(),
+            failed_transfers: BTreeMap::new(),
             copies_added: Vec::new(),
             copies_removed: Vec::new(),
             incidents: Vec::new(),

@@ -19,6 +19,9 @@ const ANSWERS_WITHIN: Duration = Duration::from_secs(70);
 /// In which time it must be whole again.
 const HEALS_WITHIN: Duration = Duration::from_secs(10);
 
+/// In which time a worker that was asked to end is back.
+const DRAINS_WITHIN: Duration = Duration::from_secs(15);
+
 /// Memory that a run may fill.
 const LITTLE: u64 = 1 << 20;
 
@@ -88,6 +91,8 @@ impl Run {
         let waiting = |world: &World| world.clients.iter().any(|client| client.is_waiting());
         let answered = world.run_while(ANSWERS_WITHIN, waiting);
         assert!(answered, "{ANSWERS_WITHIN:?} after the last fault somebody still waits: {}", world.who_waits());
+        // Who was asked to end takes ten seconds if there is nobody to hand over to, and is back a second later.
+        world.run_while(DRAINS_WITHIN, |world| world.is_draining());
         let whole = world.run_while(HEALS_WITHIN, |world| !world.is_whole());
         assert!(whole, "{HEALS_WITHIN:?} after that not everything is as it was: {}", world.what_is_missing());
         self.read_everything(world);

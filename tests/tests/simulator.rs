@@ -137,10 +137,8 @@ fn every_seed_keeps_its_promises() {
     }
     let first = number("FIRST_SEED").unwrap_or(0);
     let seeds: Vec<u64> = known_seeds().into_iter().chain(first..first + number("SEEDS").unwrap_or(SEEDS)).collect();
-    let threads = number("THREADS").map_or_else(
-        || std::thread::available_parallelism().map_or(1, |n| n.get()),
-        |threads| threads as usize,
-    );
+    let threads = number("THREADS")
+        .map_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get()), |threads| threads as usize);
     // So many failures are reported at most; the rest of the seeds is not run then.
     let most = number("FAILURES").unwrap_or(1) as usize;
     let (next, total) = (AtomicUsize::new(0), Mutex::new(Total::default()));

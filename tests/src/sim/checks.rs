@@ -94,6 +94,11 @@ impl Checker {
         }
     }
 
+    /// An answer that was not on the disk is forgotten with its request, which is run anew if it comes again.
+    pub(crate) fn forget_answers(&mut self) {
+        self.answers.clear();
+    }
+
     /// A power loss has taken back what was not on the disk.
     pub(crate) fn go_back_to(&mut self, catalog: &Catalog) {
         let known = self.epochs.values().flatten().map(|(epoch, _)| *epoch).max();
@@ -323,16 +328,22 @@ impl World {
         assert_eq!(self.disk.replay().hash(), catalog.hash(), "the log tells another story than the catalog");
     }
 
+    /// Whether a worker was asked to end and is not back yet.
+    pub fn is_draining(&self) -> bool {
+        self.draining.is_some()
+    }
+
     /// Whether everything is as it was before all faults: all answered, all copies there, nobody suspect.
     pub fn is_whole(&self) -> bool {
         let Some(cluster) = self.cluster() else { return false };
         let alive = cluster.list_workers().workers.iter().all(|worker| worker.state == WorkerState::Alive);
         // What has lost its last copy, where that is allowed, stays so.
         let few = cluster.catalog().under_replicated().iter();
-        let whole = self.plan.worker_bytes < PLENTY || few.into_iter().all(|(_, copy)| {
-            let lost = self.loss_allowed || self.may_be_gone(copy.version());
-            lost && cluster.catalog().segment(*copy).is_some_and(|segment| segment.holders.is_empty())
-        });
+        let whole = self.plan.worker_bytes < PLENTY
+            || few.into_iter().all(|(_, copy)| {
+                let lost = self.loss_allowed || self.may_be_gone(copy.version());
+                lost && cluster.catalog().segment(*copy).is_some_and(|segment| segment.holders.is_empty())
+            });
         alive && whole && !cluster.has_pending_requests()
     }
 

@@ -26,6 +26,8 @@ pub struct Disk {
     /// On their way into the file, with whether they must be synced; so many of them are being written now.
     waiting: VecDeque<(Command, bool)>,
     writing: usize,
+    /// Written, and not told to the master yet.
+    telling: usize,
     /// Every write and sync fails.
     pub(crate) fails: bool,
     /// How many times as long it takes.
@@ -35,7 +37,7 @@ pub struct Disk {
 impl Disk {
     /// Whether anything is on its way into the file.
     pub(crate) fn is_busy(&self) -> bool {
-        !self.waiting.is_empty()
+        !self.waiting.is_empty() || self.telling > 0
     }
 
     /// The catalog that the log tells.
@@ -105,11 +107,13 @@ impl World {
         if group.iter().any(|(_, sync)| *sync) {
             disk.synced = disk.log.len();
         }
+        disk.telling = group.len();
         self.write_next();
         for ((command, _), index) in group.into_iter().zip(first..) {
             if !self.is_alive((Node::Master, life)) {
                 return;
             }
+            self.disk.telling -= 1;
             self.step_master(Event::Committed { index, command });
         }
     }
@@ -124,6 +128,7 @@ impl World {
     /// The last record may be torn; what of it counts, the log's own code says.
     pub(crate) fn crash_disk(&mut self, power_loss: bool) {
         let disk = &mut self.disk;
+        disk.telling = 0;
         let writing: Vec<Command> =
             disk.waiting.drain(..).take(std::mem::take(&mut disk.writing)).map(|(command, _)| command).collect();
         disk.log.extend(writing.iter().cloned());

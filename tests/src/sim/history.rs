@@ -175,7 +175,10 @@ mod tests {
         };
         assert!(seen(1, 1) && seen(1, 2) && seen(2, 2));
         assert!(!seen(2, 1), "it happens once");
-        assert!(!is_linearizable(&[at(0, 1, Call::Get(Some((5, None)))), at(2, None, Call::Put(5))]), "not before its call");
+        assert!(
+            !is_linearizable(&[at(0, 1, Call::Get(Some((5, None)))), at(2, None, Call::Put(5))]),
+            "not before its call"
+        );
     }
 
     /// Histories of clients on one register, each effect at a random moment of its operation.

@@ -315,7 +315,8 @@ impl World {
         }
         // A process that died while it was answering has not answered.
         let answer = if self.is_alive(request.to) { answer } else { Err("connection reset".to_string()) };
-        self.outcome.retries += u64::from(!matches!(&answer, Ok((message, _)) if !matches!(message.body, protocol::Body::Error(_))));
+        self.outcome.retries +=
+            u64::from(!matches!(&answer, Ok((message, _)) if !matches!(message.body, protocol::Body::Error(_))));
         match request.cont {
             Cont::Write(order) => self.on_write_answered(request.from.0, *order, answer),
             Cont::Read(order) => self.on_read_answered(request.from.0, *order, answer),

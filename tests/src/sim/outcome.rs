@@ -75,9 +75,7 @@ impl World {
         }
         let moves = || self.rpcs.values().any(|rpc| rpc.from.0 == node || rpc.to.0 == node);
         match node {
-            Node::Master => {
-                self.disk.is_busy() || self.cluster().is_some_and(|cluster| cluster.has_pending_requests())
-            }
+            Node::Master => self.disk.is_busy() || self.cluster().is_some_and(|cluster| cluster.has_pending_requests()),
             Node::Worker(n) => self.workers[n].agent.as_ref().is_some_and(|agent| agent.tasks() > 0) || moves(),
             Node::Client(n) => self.clients[n].is_waiting(),
         }

@@ -128,7 +128,9 @@ impl World {
 
     /// Whether such a command is in the log.
     pub fn has_written(&self, command: &str) -> bool {
-        let kind = |command: &master::cluster::command::Command| serde_json::to_value(command).ok()?["command"].as_str().map(ToString::to_string);
+        let kind = |command: &master::cluster::command::Command| {
+            serde_json::to_value(command).ok()?["command"].as_str().map(ToString::to_string)
+        };
         self.disk.log.iter().any(|written| kind(written).as_deref() == Some(command))
     }
 

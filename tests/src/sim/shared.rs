@@ -63,7 +63,9 @@ impl World {
         let call = match (wish, ended) {
             (Wish::Create { replace: true, .. }, Ended::Created(_)) => Some(Call::Put(value_of(wish))),
             (Wish::Create { .. }, Ended::Created(_)) => Some(Call::Create { value: value_of(wish), taken: false }),
-            (Wish::Apply { .. }, Ended::Answered(_)) => Some(Call::Apply { operation: operation_of(wish), found: true }),
+            (Wish::Apply { .. }, Ended::Answered(_)) => {
+                Some(Call::Apply { operation: operation_of(wish), found: true })
+            }
             (Wish::Delete { .. }, Ended::Answered(_)) => Some(Call::Delete { found: true }),
             (Wish::Get { array, .. }, Ended::Got(layout, bytes)) => Some(seen(*array, layout.source, bytes)),
             (_, Ended::Failed(error)) => {

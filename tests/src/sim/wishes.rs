@@ -4,8 +4,8 @@
 //! Every array has contents that no other one has, from a seed.
 
 use super::clients::Ended;
-use super::model::{Computation, Content, Elements, Refused};
 use super::faults::Kind;
+use super::model::{Computation, Content, Elements, Refused};
 use super::random::Random;
 use super::{Chance, Node, World, history};
 use array::{Buffer, DType, Operation};
@@ -361,6 +361,7 @@ impl World {
         let catalog = self.disk.replay();
         self.checker.go_back_to(&catalog);
         self.checker.power_lost = Some(self.now);
+        self.checker.forget_answers();
         for client in &mut self.clients {
             for (name, content) in &mut client.names {
                 content.go_back_to(catalog.find(name).and_then(|(_, array)| array.result));

@@ -42,11 +42,9 @@ impl World {
         let workers = (0..self.workers.len()).map(Node::Worker);
         let clients = (0..self.clients.len()).map(Node::Client);
         let nodes: Vec<Node> = match kind {
-            Kind::KillWorker
-            | Kind::RestartWorker
-            | Kind::PauseWorker
-            | Kind::Drain
-            | Kind::FlipBit => workers.collect(),
+            Kind::KillWorker | Kind::RestartWorker | Kind::PauseWorker | Kind::Drain | Kind::FlipBit => {
+                workers.collect()
+            }
             Kind::PauseMaster
             | Kind::KillMaster
             | Kind::PowerLoss
@@ -285,9 +283,9 @@ impl World {
     fn leave_a_bridge(&mut self, bridge: Node, which: u64, lasts: Duration) {
         let others = self.processes.keys().copied().filter(|other| *other != bridge);
         // The master keeps whoever may not be isolated on its side.
-        let (left, right): (Vec<_>, Vec<_>) = others.enumerate().partition(|(n, node)| {
-            *node == Node::Master || which >> (8 + n) & 1 == 0 || !self.may_isolate(*node)
-        });
+        let (left, right): (Vec<_>, Vec<_>) = others
+            .enumerate()
+            .partition(|(n, node)| *node == Node::Master || which >> (8 + n) & 1 == 0 || !self.may_isolate(*node));
         let nodes = |group: Vec<(usize, Node)>| group.into_iter().map(|(_, node)| node).collect::<Vec<_>>();
         let (left, right) = (nodes(left), nodes(right));
         self.note(format!("only {} reaches everybody", World::name_of(bridge)));
@@ -312,6 +310,10 @@ impl World {
         let Some(copy) = copies.get((which % copies.len().max(1) as u64) as usize).copied() else { return false };
         if !self.loss_allowed {
             // Nothing looks for broken copies that nobody reads, so one of a segment at a time is what R = 2 survives.
+            // With R = 1, or while somebody hands over, the intact one may be the one that is let go.
+            if self.plan.replication == 1 || self.draining.is_some() {
+                return false;
+            }
             let all_intact = (0..self.workers.len()).all(|n| !self.has_copy(n, copy) || self.holds_intact(n, copy));
             if !all_intact || !self.is_safe_without(&self.disk.replay_all(), n, copy) {
                 return false;

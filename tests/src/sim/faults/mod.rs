@@ -162,7 +162,8 @@ pub fn generate(random: &mut Random, from: Duration, until: Duration) -> Vec<(Du
         let mean_gap = random.pick(&GAPS);
         let mut time = from + random.time(Duration::ZERO, mean_gap);
         while time < until {
-            let longest = random.pick(&[Duration::from_millis(40), Duration::from_millis(600), Duration::from_millis(2500)]);
+            let longest =
+                random.pick(&[Duration::from_millis(40), Duration::from_millis(600), Duration::from_millis(2500)]);
             let lasts = random.time(Duration::from_millis(1), longest);
             faults.push((time, Fault { kind, aimed: !random.one_in(4), which: random.bits(), lasts }));
             time += random.time(Duration::ZERO, 2 * mean_gap);

@@ -44,7 +44,7 @@ impl World {
         // While nobody else can be reached, what is being written has one copy, and its reply says so.
         let reachable = |other: usize| {
             let node = Node::Worker(other);
-            self.runs(node) && self.is_open(node, Node::Master)
+            self.runs(node) && self.is_open(node, Node::Master) && self.draining != Some(other)
         };
         if !(0..self.workers.len()).any(|other| other != n && reachable(other)) {
             return false;

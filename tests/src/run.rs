@@ -58,9 +58,11 @@ impl Run {
         let network = Network { delay, jitter: 2 * delay, loss_one_in: random.pick(&[0, 0, 200]) };
         let clients = random.between(1, 5) as usize;
         let faults = faults::generate(&mut random, Duration::from_secs(1), FAULTS_LAST);
-        let loss_allowed = random.one_in(4);
+        let may_lose = random.one_in(4);
         let level_1 = if random.one_in(3) { random.between(1, workers as u64) as usize } else { 0 };
         let worker_bytes = if random.one_in(10) { LITTLE } else { PLENTY };
+        // Where there is no room for R copies a write has fewer, and its reply says so.
+        let loss_allowed = may_lose || worker_bytes == LITTLE;
         Run { seed, plan: Plan { workers, level_1, replication, clients, network, worker_bytes }, faults, loss_allowed }
     }
 

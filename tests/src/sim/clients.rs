@@ -46,6 +46,8 @@ pub struct ClientNode {
     session: Session,
     conn: Option<u64>,
     job: Option<(Wish, Job, Duration)>,
+    /// Jobs begun so far.
+    jobs: u64,
     /// When it began to want that.
     began: Duration,
     next_call: u64,
@@ -73,6 +75,7 @@ impl ClientNode {
             session: Session::new(session, 1, seed),
             conn: None,
             job: None,
+            jobs: 0,
             began: Duration::ZERO,
             next_call: 1,
             asks: BTreeMap::new(),
@@ -189,6 +192,7 @@ impl World {
         };
         let client = &mut self.clients[n];
         client.ended = None;
+        client.jobs += 1;
         client.job = Some((wish, job, deadline));
         client.began = self.now;
         match body {
@@ -351,11 +355,21 @@ impl World {
         };
         let message = Message::request(1, body).with_payload(payload);
         let (address, patience) = (order.primary.address.clone(), order.patience);
-        self.ask(Node::Client(n), &address, message, Arc::new(bytes), patience, Cont::Write(Box::new(order)));
+        self.ask(
+            Node::Client(n),
+            &address,
+            message,
+            Arc::new(bytes),
+            patience,
+            Cont::Write(self.clients[n].jobs, Box::new(order)),
+        );
     }
 
-    pub(crate) fn on_write_answered(&mut self, node: Node, order: WriteOrder, answer: RpcAnswer) {
+    pub(crate) fn on_write_answered(&mut self, node: Node, job: u64, order: WriteOrder, answer: RpcAnswer) {
         let Node::Client(n) = node else { return };
+        if self.clients[n].jobs != job {
+            return; // nobody waits for that any more
+        }
         let primary = order.primary.worker.clone();
         let failed = |failure| upload::Event::WriteFailed {
             version: order.version,
@@ -392,7 +406,7 @@ impl World {
             download::Effect::Read(order) => {
                 let get = GetSegment { version: order.version, segment: order.segment, range: order.range };
                 let (address, patience) = (order.from.address.clone(), order.patience);
-                let cont = Cont::Read(Box::new(order));
+                let cont = Cont::Read(self.clients[n].jobs, Box::new(order));
                 self.ask(Node::Client(n), &address, Message::request(1, get), Arc::default(), patience, cont);
             }
             download::Effect::Done => {
@@ -406,8 +420,11 @@ impl World {
         }
     }
 
-    pub(crate) fn on_read_answered(&mut self, node: Node, order: ReadOrder, answer: RpcAnswer) {
+    pub(crate) fn on_read_answered(&mut self, node: Node, job: u64, order: ReadOrder, answer: RpcAnswer) {
         let Node::Client(n) = node else { return };
+        if self.clients[n].jobs != job {
+            return; // nobody waits for that any more
+        }
         let Some((_, Job::Download { layout, into, .. }, _)) = &mut self.clients[n].job else { return };
         if layout.as_ref().is_none_or(|layout| layout.version != order.version) {
             return;

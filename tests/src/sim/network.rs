@@ -81,10 +81,10 @@ pub struct Conn {
 /// Who waits for the answer of a data port, and what for.
 #[derive(Debug)]
 pub enum Cont {
-    /// A client's upload.
-    Write(Box<client::upload::WriteOrder>),
-    /// A client's download.
-    Read(Box<client::download::ReadOrder>),
+    /// The upload of a client's job with that number.
+    Write(u64, Box<client::upload::WriteOrder>),
+    /// The download of one.
+    Read(u64, Box<client::download::ReadOrder>),
     /// A worker that forwards for another request.
     Forward { parent: u64 },
     /// A worker that fetches a copy; which source comes next.
@@ -318,8 +318,8 @@ impl World {
         self.outcome.retries +=
             u64::from(!matches!(&answer, Ok((message, _)) if !matches!(message.body, protocol::Body::Error(_))));
         match request.cont {
-            Cont::Write(order) => self.on_write_answered(request.from.0, *order, answer),
-            Cont::Read(order) => self.on_read_answered(request.from.0, *order, answer),
+            Cont::Write(job, order) => self.on_write_answered(request.from.0, job, *order, answer),
+            Cont::Read(job, order) => self.on_read_answered(request.from.0, job, *order, answer),
             Cont::Forward { parent } => self.on_forwarded(parent, answer),
             Cont::Fetch { job, next } => self.on_fetch_answered(request.from.0, *job, next, answer),
         }

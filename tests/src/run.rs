@@ -1,18 +1,29 @@
 //! One simulated run, from one seed: a cluster, clients that never stop, faults, and then a healed cluster that must have
 //! kept everything.
 
-use crate::sim::faults::{self, Fault};
+use crate::sim::faults::{self, Fault, Kind};
 use crate::sim::network::Network;
+use crate::sim::outcome::{Outcome, Tally};
 use crate::sim::random::Random;
+use crate::sim::shared;
 use crate::sim::wishes::Wish;
-use crate::sim::{Action, Node, Plan, World};
+use crate::sim::{Action, Node, PLENTY, Plan, World};
 use std::time::Duration;
 
 /// How long faults go on.
 const FAULTS_LAST: Duration = Duration::from_secs(8);
 
-/// In which time a healed cluster must be whole again and have answered everybody.
-const HEALS_WITHIN: Duration = Duration::from_secs(30);
+/// In which time a healed cluster must have answered everybody, those too who wait for the deadline of what can't be had.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(70);
+
+/// In which time it must be whole again.
+const HEALS_WITHIN: Duration = Duration::from_secs(10);
+
+/// In which time a worker that was asked to end is back.
+const DRAINS_WITHIN: Duration = Duration::from_secs(15);
+
+/// Memory that a run may fill.
+const LITTLE: u64 = 1 << 20;
 
 /// A run as its seed decides it.
 #[derive(Clone, Debug)]
@@ -24,13 +35,17 @@ pub struct Run {
 }
 
 /// What a run did.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Summary {
     pub events: u64,
+    /// Calls of clients, each answer of which was checked.
     pub wishes: u64,
-    pub faults: u64,
+    /// Those of them on names that all clients use, checked for linearizability.
+    pub shared: u64,
+    pub faults: Tally,
     pub simulated: Duration,
-    pub trace_hash: u32,
+    pub trace_hash: u64,
+    pub outcome: Outcome,
 }
 
 impl Run {
@@ -42,10 +57,20 @@ impl Run {
         let delay = random.pick(&[Duration::from_micros(50), Duration::from_millis(1), Duration::from_millis(20)]);
         let network = Network { delay, jitter: 2 * delay, loss_one_in: random.pick(&[0, 0, 200]) };
         let clients = random.between(1, 5) as usize;
-        let faults = faults::generate(&mut random, workers, Duration::from_secs(1), FAULTS_LAST);
-        let loss_allowed = random.one_in(4);
+        let faults = faults::generate(&mut random, Duration::from_secs(1), FAULTS_LAST);
+        let may_lose = random.one_in(4);
         let level_1 = if random.one_in(3) { random.between(1, workers as u64) as usize } else { 0 };
-        Run { seed, plan: Plan { workers, level_1, replication, clients, network }, faults, loss_allowed }
+        let worker_bytes = if random.one_in(10) { LITTLE } else { PLENTY };
+        // Where there is no room for R copies a write has fewer, and its reply says so.
+        let loss_allowed = may_lose || worker_bytes == LITTLE;
+        Run { seed, plan: Plan { workers, level_1, replication, clients, network, worker_bytes }, faults, loss_allowed }
+    }
+
+    /// The same without the faults of one kind.
+    pub fn without(&self, kind: Kind) -> Run {
+        let mut run = self.clone();
+        run.faults.retain(|(_, fault)| fault.kind != kind);
+        run
     }
 
     /// Runs it. Panics when something is not as it must be; the world stays for who wants to know more.
@@ -55,53 +80,61 @@ impl Run {
         world.start_master();
         (0..self.plan.workers).for_each(|n| world.start_worker(n));
         for (time, fault) in &self.faults {
-            world.at(*time, Action::Fault(fault.clone()));
+            world.at(*time, Action::Fault { fault: fault.clone(), waited: 0 });
         }
         for client in 0..self.plan.clients {
             world.clients[client].busy = true;
             world.at(Duration::from_millis(500), Action::ClientActs { client });
         }
         world.run_until(FAULTS_LAST);
-        self.heal(world);
-        let trace = world.trace.join("\n");
-        Summary {
-            events: world.events,
-            wishes: world.clients.iter().map(|client| client.fulfilled).sum(),
-            faults: self.faults.len() as u64,
-            simulated: world.now,
-            trace_hash: array::checksum::crc32c(trace.as_bytes()),
-        }
-    }
-
-    fn heal(&self, world: &mut World) {
-        world.heal(self.plan.network.delay, self.plan.network.jitter);
+        world.heal();
         world.note("healed");
         world.clients.iter_mut().for_each(|client| client.busy = false);
         let waiting = |world: &World| world.clients.iter().any(|client| client.is_waiting());
-        let answered = world.run_while(HEALS_WITHIN, waiting);
-        assert!(answered, "{HEALS_WITHIN:?} after the last fault somebody still waits: {}", world.who_waits());
-        // Everything that is known is read once more, by who knows it.
+        let answered = world.run_while(ANSWERS_WITHIN, waiting);
+        assert!(answered, "{ANSWERS_WITHIN:?} after the last fault somebody still waits: {}", world.who_waits());
+        // Who was asked to end takes ten seconds if there is nobody to hand over to, and is back a second later.
+        world.run_while(DRAINS_WITHIN, |world| world.is_draining());
+        let whole = world.run_while(HEALS_WITHIN, |world| !world.is_whole());
+        assert!(whole, "{HEALS_WITHIN:?} after that not everything is as it was: {}", world.what_is_missing());
+        self.read_everything(world);
+        // What workers of level 1 compute late is in vain by now.
+        let end = world.now + Duration::from_secs(if self.plan.level_1 > 0 { 10 } else { 3 });
+        world.run_until(end);
+        world.check_healed();
+        assert!(world.clients.iter().all(|client| !client.is_waiting()));
+        assert!(world.is_alive(world.life(Node::Master)));
+        world.see_incidents();
+        Summary {
+            events: world.events,
+            wishes: world.clients.iter().map(|client| client.fulfilled).sum(),
+            shared: world.check_histories(),
+            faults: world.tally.clone(),
+            simulated: world.now,
+            trace_hash: world.trace_hash(),
+            outcome: world.outcome.clone(),
+        }
+    }
+
+    /// Everything that is known is read once more, by who knows it; the names that all use by each of them.
+    fn read_everything(&self, world: &mut World) {
         for n in 0..world.clients.len() {
-            let names: Vec<String> = world.clients[n].names.keys().cloned().collect();
+            let mine = world.clients[n].names.keys().cloned();
+            let names: Vec<String> = mine.chain(shared::names()).collect();
             for name in names {
                 for array in [true, false] {
                     world.clients[n].busy = true; // so that a failure is judged as in the run
                     world.wish(n, Wish::Get { name: name.clone(), array, range: None });
                     world.clients[n].busy = false;
                     assert!(
-                        world.run_while(HEALS_WITHIN, |world| world.clients[n].is_waiting()),
+                        world.run_while(ANSWERS_WITHIN, |world| world.clients[n].is_waiting()),
                         "no answer for '{name}'"
                     );
-                    if !world.clients[n].names.contains_key(&name) {
+                    if !shared::is_shared(&name) && !world.clients[n].names.contains_key(&name) {
                         break; // it was lost, and that was allowed
                     }
                 }
             }
         }
-        let end = world.now + Duration::from_secs(10);
-        world.run_until(end);
-        world.check_healed();
-        assert!(world.clients.iter().all(|client| !client.is_waiting()));
-        assert!(world.is_alive(world.life(Node::Master)));
     }
 }

@@ -18,11 +18,10 @@
 //! | `join W` | one more worker |
 //! | `status`, `info NAME`, `recovery` | how the master sees it |
 
-use crate::sim::faults::Fault;
 use crate::sim::model::Content;
 use crate::sim::processes::still_network;
 use crate::sim::wishes::Wish;
-use crate::sim::{Action, Node, Plan, World};
+use crate::sim::{Node, PLENTY, Plan, World};
 use array::DType;
 use goldenscript::{Command, Runner};
 use protocol::message::Body;
@@ -180,7 +179,7 @@ fn act(world: &mut World, line: &mut Line) -> Output {
         "continue" => world.pause(line.node()?, false),
         "drain" => {
             let worker = line.worker()?;
-            world.at(world.now, Action::Fault(Fault::Drain { worker }));
+            world.drain_worker(worker);
         }
         "reset" => world.reset_links_of(line.node()?),
         "reset-client" => world.reset_links_of(Node::Client(line.next()?.parse::<usize>()? - 1)),
@@ -245,7 +244,8 @@ impl Story {
     }
 
     fn start(&mut self, workers: usize, level_1: usize, replication: u32) -> String {
-        let plan = Plan { workers, level_1, replication, clients: CLIENTS, network: still_network() };
+        let plan =
+            Plan { workers, level_1, replication, clients: CLIENTS, network: still_network(), worker_bytes: PLENTY };
         let mut world = World::new(1, plan);
         world.watched = true;
         world.start_master();

@@ -156,7 +156,7 @@ impl LogFile {
     /// Adds a command to those that [`LogFile::write`] will write, and gives its index.
     pub fn append(&mut self, command: &Command) -> u64 {
         self.index += 1;
-        encode(&Record { index: self.index, command: Some(command.clone()), snapshot: None }, &mut self.pending);
+        encode_command(self.index, command, &mut self.pending);
         self.index
     }
 
@@ -209,6 +209,11 @@ fn lock(dir: &Path) -> Result<File, LogError> {
         Err(TryLockError::WouldBlock) => Err(LogError::Locked(dir.to_path_buf())),
         Err(TryLockError::Error(e)) => Err(io_error(format!("lock {}", path.display()))(e)),
     }
+}
+
+/// Adds the record of a command to the bytes of a log.
+pub fn encode_command(index: u64, command: &Command, into: &mut Vec<u8>) {
+    encode(&Record { index, command: Some(command.clone()), snapshot: None }, into);
 }
 
 fn encode(record: &Record, into: &mut Vec<u8>) {

@@ -1,16 +1,19 @@
 //! What must hold: the invariants of the reliability plan, checked while a run goes on and at its end.
 
-use super::{Node, World};
+use super::faults::Kind;
+use super::{Life, Node, PLENTY, World};
+use master::cluster::Cluster;
+use master::cluster::catalog::Catalog;
 use protocol::message::Body;
 use protocol::message::client::{
     ArrayCommitted, Durability, OperationComplete, OperationState, Receipt, WorkerInfo, WorkerReceipt, WorkerState,
 };
-use protocol::{CopyId, Epoch, Message, Reference, VersionId, WorkerId};
+use protocol::{CopyId, Epoch, Message, Reference, SessionId, VersionId, WorkerId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// The expensive checks are made once in so many steps of the master.
-const EXPENSIVE_EVERY: u64 = 64;
+const EXPENSIVE_EVERY: u64 = 256;
 
 /// A copy whose holder died so recently may be counted in an acknowledgement: nobody could have known yet.
 const DETECTION: Duration = Duration::from_millis(2500);
@@ -19,16 +22,30 @@ const DETECTION: Duration = Duration::from_millis(2500);
 #[derive(Debug, Default)]
 pub struct Checker {
     steps: u64,
-    /// The highest epoch seen of each segment.
-    epochs: BTreeMap<CopyId, Epoch>,
+    /// Changes of the catalog that have been looked at.
+    index: u64,
+    /// The newest epoch of each segment, and who was primary then.
+    epochs: BTreeMap<VersionId, Vec<(Epoch, Option<WorkerId>)>>,
+    /// The newest epoch of all before the last power loss: whatever changes after it has a newer one, though it may have taken
+    /// back some that were not on the disk.
+    floor: Epoch,
+    /// The newest incarnation of each worker.
+    incarnations: BTreeMap<WorkerId, u64>,
+    /// What the master found in its log when it started.
+    pub(crate) inherited: BTreeSet<VersionId>,
+    /// What each request that changed something was answered, whatever connection the answer took.
+    answers: BTreeMap<(Life, SessionId, u64), String>,
     /// Copies that broke: they may be thrown away between a commit and its answer.
     pub(crate) flipped: BTreeSet<CopyId>,
     /// When workers were killed.
     pub(crate) killed: Vec<Duration>,
     /// When the master last had no worker but those of level 1, or none that it was sure of.
     pub(crate) without_native: Option<Duration>,
-    /// When the first fault came.
+    /// When the last power loss was.
+    pub(crate) power_lost: Option<Duration>,
+    /// When the first fault came, and when the last one came or ended.
     pub(crate) disturbed: Option<Duration>,
+    pub(crate) disturbed_last: Duration,
 }
 
 /// What the master believes, as far as stories tell it.
@@ -46,6 +63,51 @@ struct Watched {
     primaries: Vec<Option<WorkerId>>,
 }
 
+impl Checker {
+    /// After every change of the catalog: epochs and incarnations never go back, and a segment has one primary in each epoch.
+    fn check_catalog(&mut self, catalog: &Catalog) {
+        for (id, version) in catalog.versions() {
+            let before = self.epochs.entry(id).or_default();
+            for (n, segment) in version.segments.iter().enumerate() {
+                let (now, primary) = (segment.epoch, segment.holders.first());
+                match before.get_mut(n) {
+                    None => before.push((now, primary.cloned())),
+                    Some((epoch, known)) => {
+                        assert!(*epoch <= now, "the epoch of {id}/{n} went from {epoch} back to {now}");
+                        if let (Some(known), Some(primary)) = (&known, primary) {
+                            assert!(
+                                *epoch < now || known == primary,
+                                "{id}/{n} has two primaries in epoch {now}: {known} and {primary}"
+                            );
+                        }
+                        assert!(*epoch == now || now > self.floor, "the epoch {now} of {id}/{n} was given before");
+                        if *epoch < now || known.is_none() && primary.is_some() {
+                            (*epoch, *known) = (now, primary.cloned());
+                        }
+                    }
+                }
+            }
+        }
+        for (worker, record) in catalog.workers() {
+            let before = self.incarnations.entry(worker.clone()).or_default();
+            *before = (*before).max(record.incarnation);
+        }
+    }
+
+    /// An answer that was not on the disk is forgotten with its request, which is run anew if it comes again.
+    pub(crate) fn forget_answers(&mut self) {
+        self.answers.clear();
+    }
+
+    /// A power loss has taken back what was not on the disk.
+    pub(crate) fn go_back_to(&mut self, catalog: &Catalog) {
+        let known = self.epochs.values().flatten().map(|(epoch, _)| *epoch).max();
+        self.floor = self.floor.max(known.unwrap_or_default());
+        self.epochs.clear();
+        self.check_catalog(catalog);
+    }
+}
+
 impl World {
     /// After every step of the master.
     pub(crate) fn check_master(&mut self) {
@@ -55,6 +117,12 @@ impl World {
         }
         if self.plan.level_1 > 0 {
             self.look_for_native_workers();
+        }
+        let Some(cluster) = &self.master.cluster else { return };
+        cluster.check_bounds();
+        if cluster.catalog().index() != self.checker.index {
+            self.checker.index = cluster.catalog().index();
+            self.checker.check_catalog(cluster.catalog());
         }
         if self.checker.steps.is_multiple_of(EXPENSIVE_EVERY) {
             self.check_thoroughly();
@@ -83,7 +151,7 @@ impl World {
             assert_eq!(receipt.bytes_written, sum(|worker| worker.bytes_written), "{receipt:?}");
         }
         let undisturbed = self.plan.network.loss_one_in == 0 && self.checker.disturbed.is_none() && !self.watched;
-        if undisturbed && self.plan.level_1 == 0 {
+        if undisturbed && self.plan.level_1 == 0 && self.plan.worker_bytes == PLENTY {
             assert!(receipt.bytes_read >= input_bytes, "{input_bytes} bytes at least must be read: {receipt:?}");
             assert_eq!((receipt.retries, receipt.promoted), (0, 0), "nothing has failed: {receipt:?}");
         }
@@ -133,13 +201,6 @@ impl World {
     fn check_thoroughly(&mut self) {
         let Some(cluster) = &self.master.cluster else { return };
         cluster.check();
-        for (id, version) in cluster.catalog().versions() {
-            for (n, segment) in version.segments.iter().enumerate() {
-                let copy = CopyId(id, n as u32);
-                let before = self.checker.epochs.insert(copy, segment.epoch).unwrap_or_default();
-                assert!(before <= segment.epoch, "the epoch of {copy} went from {before} back to {}", segment.epoch);
-            }
-        }
         for n in 0..self.workers.len() {
             let Some(store) = &self.workers[n].store else { continue };
             store.check_invariants();
@@ -153,8 +214,9 @@ impl World {
         }
     }
 
-    /// An answer that is about to be given: a write must have the copies it says.
-    pub(crate) fn check_reply(&self, message: &Message) {
+    /// An answer that is about to be given: a write must have the copies it says and be as durable as it says, and a request has one
+    /// outcome.
+    pub(crate) fn check_reply(&mut self, conn: u64, message: &Message) {
         let (handle, copies, durability) = match &message.body {
             Body::ArrayCommitted(ArrayCommitted { handle, copies, durability, .. }) => (handle, *copies, *durability),
             Body::OperationComplete(OperationComplete {
@@ -167,9 +229,18 @@ impl World {
             _ => return,
         };
         let Some(version) = Reference::parse(handle).version else { panic!("{handle} is no handle") };
-        let is_synced = durability != Durability::Synced || self.master.has_synced(version);
+        let is_synced = durability != Durability::Synced || self.disk.has_synced(version);
         assert!(is_synced, "{handle} is acknowledged before it is on the disk");
-        self.check_copies(version, copies);
+        // What an earlier master had written to the log and not told may have lost copies since.
+        if !self.checker.inherited.contains(&version) {
+            self.check_copies(version, copies);
+        }
+        let Some(life @ (Node::Client(n), _)) = self.conns.get(&conn).map(|conn| conn.from) else { return };
+        if let Some(id) = message.head.id {
+            let key = (life, self.clients[n].session_id(), id);
+            let first = self.checker.answers.entry(key).or_insert_with(|| handle.clone());
+            assert_eq!(first, handle, "request {id} of c{} has two outcomes", n + 1);
+        }
     }
 
     fn check_copies(&self, id: VersionId, copies: u32) {
@@ -217,12 +288,22 @@ impl World {
     pub fn check_healed(&mut self) {
         self.check_thoroughly();
         let live = (0..self.workers.len()).filter(|n| self.is_alive(self.life(Node::Worker(*n)))).count();
+        if !self.loss_allowed {
+            self.check_nothing_is_lost();
+        }
         let cluster = self.master.cluster.as_ref().expect("it runs");
+        assert!(!cluster.has_pending_requests(), "{}", cluster.pending_requests().join("; "));
+        for worker in cluster.list_workers().workers {
+            let store = self.workers[World::worker_number(&worker.id)].store.as_ref();
+            let copies = store.map_or(0, |store| store.copies() as u64);
+            assert_eq!(worker.segments, copies, "the master believes something else of {}", worker.id);
+        }
         let catalog = cluster.catalog();
         for (id, version) in catalog.versions() {
             for (n, segment) in version.segments.iter().enumerate() {
                 let wanted = (version.replication as usize).min(live);
-                let lost = segment.holders.is_empty() && self.loss_allowed;
+                let lost = segment.holders.is_empty() && (self.loss_allowed || self.may_be_gone(id))
+                    || !segment.holders.is_empty() && self.plan.worker_bytes < PLENTY;
                 assert!(
                     lost || segment.holders.len() >= wanted,
                     "{id}/{n} has {} of {wanted} copies\n{}",
@@ -246,8 +327,65 @@ impl World {
                 };
                 assert!(is_needed, "{me} keeps {}, which nobody needs there", copy.id());
             }
-            assert_eq!(store.reserved(), 0, "w{} keeps room for nobody", n + 1);
+            // What a client was storing when it was killed is kept for a minute.
+            if !self.tally.contains_key(&Kind::KillClient) {
+                assert_eq!(store.reserved(), 0, "w{} keeps room for nobody", n + 1);
+            }
         }
-        assert_eq!(self.master.replay().hash(), catalog.hash(), "the log tells another story than the catalog");
+        assert_eq!(self.disk.replay().hash(), catalog.hash(), "the log tells another story than the catalog");
+    }
+
+    /// Whether a worker was asked to end and is not back yet.
+    pub fn is_draining(&self) -> bool {
+        self.draining.is_some()
+    }
+
+    /// Whether everything is as it was before all faults: all answered, all copies there, nobody suspect.
+    pub fn is_whole(&self) -> bool {
+        let Some(cluster) = self.cluster() else { return false };
+        let alive = cluster.list_workers().workers.iter().all(|worker| worker.state == WorkerState::Alive);
+        // What has lost its last copy, where that is allowed, stays so.
+        let few = cluster.catalog().under_replicated().iter();
+        let whole = self.plan.worker_bytes < PLENTY
+            || few.into_iter().all(|(_, copy)| {
+                let lost = self.loss_allowed || self.may_be_gone(copy.version());
+                lost && cluster.catalog().segment(*copy).is_some_and(|segment| segment.holders.is_empty())
+            });
+        alive && whole && !cluster.has_pending_requests()
+    }
+
+    /// What keeps [`World::is_whole`] from being true, for people.
+    pub fn what_is_missing(&self) -> String {
+        let Some(cluster) = self.cluster() else { return "there is no master".to_string() };
+        let workers = cluster.list_workers().workers;
+        let absent = workers.iter().filter(|worker| worker.state != WorkerState::Alive);
+        let absent: Vec<String> = absent.map(|worker| format!("{} {:?}", worker.id, worker.state)).collect();
+        let few: Vec<String> = cluster.catalog().under_replicated().iter().map(|(_, copy)| copy.to_string()).collect();
+        format!(
+            "not alive: {}; too few copies: {}; pending: {}\n{}",
+            absent.join(", "),
+            few.join(", "),
+            cluster.pending_requests().join("; "),
+            self.worker_states()
+        )
+    }
+
+    /// Whether a power loss may have made this the newest result again after its copies were dropped: an unnamed result is in
+    /// the log without waiting for the disk, and so is that another one took its place.
+    fn may_be_gone(&self, version: VersionId) -> bool {
+        let unnamed = |cluster: &Cluster| cluster.catalog().arrays().any(|array| array.result == Some(version));
+        self.tally.contains_key(&Kind::PowerLoss) && self.cluster().is_some_and(unnamed)
+    }
+
+    /// Where no loss is allowed, every segment of the catalog has a copy with the right bytes somewhere.
+    fn check_nothing_is_lost(&self) {
+        let Some(cluster) = &self.master.cluster else { return };
+        for (id, version) in cluster.catalog().versions().filter(|(id, _)| !self.may_be_gone(*id)) {
+            for segment in 0..version.segments.len() as u32 {
+                let copy = CopyId(id, segment);
+                let is_there = (0..self.workers.len()).any(|n| self.holds_intact(n, copy));
+                assert!(is_there, "{copy} is in the catalog, and nobody has it any more");
+            }
+        }
     }
 }

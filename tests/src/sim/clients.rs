@@ -2,8 +2,9 @@
 
 use super::model::Names;
 use super::network::{Cont, Packet, Purpose, RpcAnswer};
+use super::processes::Process;
 use super::wishes::Wish;
-use super::{Action, EPOCH_MS, Node, World};
+use super::{Action, Chance, EPOCH_MS, Node, World};
 use client::download::{self, Download, Layout, ReadOrder};
 use client::error::{CallError, Error, Failure};
 use client::retry::{self, Session};
@@ -40,9 +41,13 @@ pub enum Ended {
 
 /// A client process.
 pub struct ClientNode {
+    /// Which life of its process: each has names of its own.
+    pub life: u64,
     session: Session,
     conn: Option<u64>,
     job: Option<(Wish, Job, Duration)>,
+    /// Jobs begun so far.
+    jobs: u64,
     /// When it began to want that.
     began: Duration,
     next_call: u64,
@@ -61,14 +66,16 @@ pub struct ClientNode {
 }
 
 impl ClientNode {
-    pub(crate) fn new(n: usize, seed: u64) -> ClientNode {
+    pub(crate) fn new(n: usize, life: u64, seed: u64) -> ClientNode {
         let bytes: [u8; 10] =
             [&seed.to_le_bytes()[..], &(n as u16).to_le_bytes()[..]].concat().try_into().expect("ten bytes");
         let session = uuid::Builder::from_unix_timestamp_millis(EPOCH_MS, &bytes).into_uuid();
         ClientNode {
+            life,
             session: Session::new(session, 1, seed),
             conn: None,
             job: None,
+            jobs: 0,
             began: Duration::ZERO,
             next_call: 1,
             asks: BTreeMap::new(),
@@ -78,6 +85,11 @@ impl ClientNode {
             made: 0,
             fulfilled: 0,
         }
+    }
+
+    /// Its session, as it knows it.
+    pub(crate) fn session_id(&self) -> protocol::SessionId {
+        self.session.id()
     }
 
     /// What it waits for.
@@ -92,6 +104,42 @@ impl ClientNode {
 }
 
 impl World {
+    /// Kills a client. What it waited for may have happened or not, or may still happen.
+    pub(crate) fn kill_client(&mut self, n: usize) {
+        let node = Node::Client(n);
+        if !self.is_alive(self.life(node)) {
+            return;
+        }
+        self.note(format!("{} is killed", World::name_of(node)));
+        let began = self.clients[n].began;
+        if let Some((wish, ..)) = self.clients[n].job.take() {
+            self.leave_shared(&wish, began);
+            self.forget(n, &wish);
+        }
+        self.end(node);
+    }
+
+    /// Starts a client that knows what its arrays hold, in a new session and with new names.
+    pub(crate) fn start_client(&mut self, n: usize, busy: bool) {
+        let node = Node::Client(n);
+        let (_, life) = self.life(node);
+        if self.is_alive((node, life)) {
+            return;
+        }
+        self.processes.insert(node, Process { life: life + 1, alive: true, ..Process::default() });
+        let seed = self.luck(node, Chance::Entropy).bits();
+        let old = &mut self.clients[n];
+        let new = ClientNode {
+            names: std::mem::take(&mut old.names),
+            made: old.made,
+            fulfilled: old.fulfilled,
+            busy,
+            ..ClientNode::new(n, old.life + 1, seed)
+        };
+        self.clients[n] = new;
+        self.after(Duration::ZERO, Action::ClientActs { client: n });
+    }
+
     /// Lets a client begin to fulfil a wish. It must not be waiting for another.
     pub fn wish(&mut self, n: usize, wish: Wish) {
         self.wish_within(n, wish, PATIENCE);
@@ -100,7 +148,7 @@ impl World {
     /// The same with a deadline.
     pub fn wish_within(&mut self, n: usize, wish: Wish, patience: Duration) {
         assert!(self.clients[n].job.is_none(), "one wish at a time");
-        let deadline = self.now + patience;
+        let deadline = self.clock(Node::Client(n)) + patience;
         let call = |body: Body| (Job::Call, Some(body));
         let (job, body) = match &wish {
             Wish::Create { name, content, replace } => {
@@ -144,6 +192,7 @@ impl World {
         };
         let client = &mut self.clients[n];
         client.ended = None;
+        client.jobs += 1;
         client.job = Some((wish, job, deadline));
         client.began = self.now;
         match body {
@@ -161,7 +210,8 @@ impl World {
     }
 
     fn step_session(&mut self, n: usize, event: retry::Event) {
-        let effects = self.clients[n].session.step(self.now, event);
+        let now = self.clock(Node::Client(n));
+        let effects = self.clients[n].session.step(now, event);
         for effect in effects {
             match effect {
                 retry::Effect::Connect { .. } => {
@@ -213,7 +263,8 @@ impl World {
             _ => None,
         };
         if let Some(next) = [client.session.next_deadline(), job].into_iter().flatten().min() {
-            self.tick_at(Node::Client(n), next);
+            let time = self.when(Node::Client(n), next);
+            self.tick_at(Node::Client(n), time);
         }
     }
 
@@ -246,7 +297,7 @@ impl World {
     // ---- uploads and downloads ----
 
     fn step_job(&mut self, n: usize, event: Option<JobEvent>) {
-        let now = self.now;
+        let now = self.clock(Node::Client(n));
         let (mut uploads, mut downloads) = (Vec::new(), Vec::new());
         match &mut self.clients[n].job {
             Some((_, Job::Upload { machine, .. }, _)) => {
@@ -275,13 +326,13 @@ impl World {
     }
 
     fn deadline(&self, n: usize) -> Duration {
-        self.clients[n].job.as_ref().map_or(self.now, |(_, _, deadline)| *deadline)
+        self.clients[n].job.as_ref().map_or(self.clock(Node::Client(n)), |(_, _, deadline)| *deadline)
     }
 
     fn perform_upload(&mut self, n: usize, effect: upload::Effect) {
         match effect {
             upload::Effect::Ask { ask, body } => self.call(n, ask, body, self.deadline(n)),
-            upload::Effect::Tell(body) => self.call(n, 0, body, self.now + Duration::from_secs(5)),
+            upload::Effect::Tell(body) => self.call(n, 0, body, self.clock(Node::Client(n)) + Duration::from_secs(5)),
             upload::Effect::Write(order) => self.write(n, order),
             upload::Effect::Done(committed) => self.end_wish(n, Ended::Created(committed)),
             upload::Effect::Failed(error) => self.end_wish(n, Ended::Failed(error)),
@@ -304,11 +355,21 @@ impl World {
         };
         let message = Message::request(1, body).with_payload(payload);
         let (address, patience) = (order.primary.address.clone(), order.patience);
-        self.ask(Node::Client(n), &address, message, Arc::new(bytes), patience, Cont::Write(Box::new(order)));
+        self.ask(
+            Node::Client(n),
+            &address,
+            message,
+            Arc::new(bytes),
+            patience,
+            Cont::Write(self.clients[n].jobs, Box::new(order)),
+        );
     }
 
-    pub(crate) fn on_write_answered(&mut self, node: Node, order: WriteOrder, answer: RpcAnswer) {
+    pub(crate) fn on_write_answered(&mut self, node: Node, job: u64, order: WriteOrder, answer: RpcAnswer) {
         let Node::Client(n) = node else { return };
+        if self.clients[n].jobs != job {
+            return; // nobody waits for that any more
+        }
         let primary = order.primary.worker.clone();
         let failed = |failure| upload::Event::WriteFailed {
             version: order.version,
@@ -334,7 +395,7 @@ impl World {
     fn perform_download(&mut self, n: usize, effect: download::Effect) {
         match effect {
             download::Effect::Ask { ask, body } => self.call(n, ask, body, self.deadline(n)),
-            download::Effect::Tell(body) => self.call(n, 0, body, self.now + Duration::from_secs(5)),
+            download::Effect::Tell(body) => self.call(n, 0, body, self.clock(Node::Client(n)) + Duration::from_secs(5)),
             download::Effect::Prepare(prepared) => {
                 if let Some((_, Job::Download { layout, into, .. }, _)) = &mut self.clients[n].job {
                     *into = vec![0xa5; prepared.bytes() as usize];
@@ -345,7 +406,7 @@ impl World {
             download::Effect::Read(order) => {
                 let get = GetSegment { version: order.version, segment: order.segment, range: order.range };
                 let (address, patience) = (order.from.address.clone(), order.patience);
-                let cont = Cont::Read(Box::new(order));
+                let cont = Cont::Read(self.clients[n].jobs, Box::new(order));
                 self.ask(Node::Client(n), &address, Message::request(1, get), Arc::default(), patience, cont);
             }
             download::Effect::Done => {
@@ -359,8 +420,11 @@ impl World {
         }
     }
 
-    pub(crate) fn on_read_answered(&mut self, node: Node, order: ReadOrder, answer: RpcAnswer) {
+    pub(crate) fn on_read_answered(&mut self, node: Node, job: u64, order: ReadOrder, answer: RpcAnswer) {
         let Node::Client(n) = node else { return };
+        if self.clients[n].jobs != job {
+            return; // nobody waits for that any more
+        }
         let Some((_, Job::Download { layout, into, .. }, _)) = &mut self.clients[n].job else { return };
         if layout.as_ref().is_none_or(|layout| layout.version != order.version) {
             return;
@@ -368,6 +432,11 @@ impl World {
         let worker = order.from.worker.clone();
         let failed = |failure| download::Event::ReadFailed { segment: order.segment, worker: worker.clone(), failure };
         let event = match answer {
+            Ok((Message { head, body: Body::Segment(_), .. }, bytes))
+                if head.payload.is_none_or(|payload| payload.crc32c != array::checksum::crc32c(&bytes)) =>
+            {
+                failed(Failure::Damaged("bytes with another checksum than stated".to_string()))
+            }
             Ok((Message { body: Body::Segment(segment), .. }, bytes)) => {
                 assert_eq!(segment.copy.crc32c(), order.crc32c, "a worker serves exactly the copy that was asked for");
                 into[order.into.start as usize..order.into.end as usize].copy_from_slice(&bytes);
@@ -387,7 +456,7 @@ impl World {
         client.ended = Some((wish, ended));
         client.fulfilled += 1;
         if client.busy {
-            let pause = self.random.time(Duration::ZERO, Duration::from_millis(50));
+            let pause = self.luck(Node::Client(n), Chance::Choice).time(Duration::ZERO, Duration::from_millis(50));
             self.after(pause, Action::ClientActs { client: n });
         }
     }

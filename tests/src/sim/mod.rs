@@ -4,8 +4,12 @@
 //! [`World`] holds everything and a queue of [`Action`]s by time; [`World::run_until`] takes the next one, gives it to
 //! its node, and performs what the node's state machine says. One seed decides everything that is random, so the same
 //! seed gives the same run, event by event. The parts: [`network`] (connections with delay and loss, requests to data
-//! ports), [`processes`] (master, workers: start, kill, pause), [`clients`] and [`wishes`] (what they do, and what they must be answered), [`model`] (the right answers),
-//! [`faults`] (what goes wrong), [`checks`] (what must hold).
+//! ports), [`processes`] (master, workers: start, kill, pause), [`disk`] (the log in its file), [`clock`] (what time each node
+//! believes it is), [`clients`], [`wishes`] and [`shared`] (what they do, and what they must be answered), [`model`] and
+//! [`history`] (the right answers), [`faults`] (what goes wrong), [`outcome`] (what that changed), [`checks`] (what must hold).
+//!
+//! What is random is drawn by each node from a sequence of its own, so leaving out a fault changes nothing but what follows
+//! from it: that is how a run tells whether a fault mattered.
 //!
 //! Real in it: catalog, coordinator, segment store, agent, the client's session, upload and download, every kernel and
 //! every byte. Simulated: sockets, threads, clock, disk.
@@ -14,15 +18,23 @@
 
 pub mod checks;
 pub mod clients;
+pub mod clock;
+pub mod disk;
 pub mod faults;
+pub mod history;
 pub mod model;
 pub mod network;
+pub mod outcome;
 pub mod processes;
 pub mod random;
+pub mod shared;
 pub mod wishes;
 
 use clients::ClientNode;
-use network::{Conn, Network, Packet, Rpc};
+use disk::Disk;
+use faults::{Fault, Undo};
+use network::{Conn, Cut, Network, Packet, Rpc};
+use outcome::{Outcome, Tally};
 use processes::{MasterNode, Process, WorkerNode};
 use protocol::WorkerId;
 use random::Random;
@@ -54,7 +66,7 @@ pub enum Action {
     Tick { who: Life },
     /// A heartbeat is due.
     Beat { who: Life, link: u64 },
-    /// The oldest proposed command is in the log.
+    /// The commands that were being written are in the log.
     Written { life: u64 },
     /// A computation ends.
     Computed { who: Life, computed: worker::compute::Computed },
@@ -68,8 +80,10 @@ pub enum Action {
     RpcExpires { rpc: u64 },
     /// A client does the next thing.
     ClientActs { client: usize },
-    /// Something goes wrong.
-    Fault(faults::Fault),
+    /// Something goes wrong; how often it has waited for a node that is at work.
+    Fault { fault: Fault, waited: u32 },
+    /// It ends, or goes on.
+    Undo(Undo),
 }
 
 /// What a run looks like, besides its seed.
@@ -85,6 +99,8 @@ pub struct Plan {
     pub clients: usize,
     /// Delays and losses of the network.
     pub network: Network,
+    /// Memory of every worker.
+    pub worker_bytes: u64,
 }
 
 /// The cluster and everything around it.
@@ -93,8 +109,8 @@ pub struct World {
     pub now: Duration,
     next_action: u64,
     queue: BTreeMap<(Duration, u64), Action>,
-    /// What is random.
-    pub random: Random,
+    seed: u64,
+    luck: BTreeMap<(Node, Chance), Random>,
     /// The plan.
     pub plan: Plan,
     pub(crate) processes: BTreeMap<Node, Process>,
@@ -116,16 +132,52 @@ pub struct World {
     pub(crate) watch: checks::Watch,
     /// When a connection of each node was reset last.
     pub(crate) last_reset: BTreeMap<Node, Duration>,
-    /// Whether the network is slow for a while.
-    pub(crate) slow: bool,
+    /// How many times as long the network takes, and the packets from and to single nodes.
+    pub(crate) slow: u32,
+    pub(crate) slow_nodes: BTreeMap<Node, u32>,
+    /// Where nothing comes through.
+    pub(crate) cuts: Vec<Cut>,
+    /// The next packet, or the next bytes, of these nodes arrive damaged.
+    pub(crate) damage: BTreeSet<(Node, network::What)>,
+    pub(crate) disk: Disk,
+    /// How far the clocks of nodes are behind, because they stood still.
+    pub(crate) behind: BTreeMap<Node, Duration>,
+    /// How far their wall clocks are ahead, in milliseconds.
+    pub(crate) ahead_ms: BTreeMap<Node, i64>,
     /// Workers killed since all segments had all their copies.
     pub(crate) unmended_kills: u32,
     /// A worker that was asked to end.
     pub(crate) draining: Option<usize>,
     /// Counters for the summary.
     pub events: u64,
+    /// Everything that happened, event by event, as one number.
+    pub(crate) events_hash: u64,
+    /// Faults by kind.
+    pub tally: Tally,
+    /// What clients and operators could see.
+    pub outcome: Outcome,
+    /// What clients saw of the names that they share.
+    pub(crate) histories: BTreeMap<String, Vec<history::Operation>>,
+    /// Values given to shared names so far.
+    pub(crate) values: u32,
     pub(crate) checker: checks::Checker,
 }
+
+/// What is decided by chance; each node has one sequence for each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Chance {
+    /// Delays and losses of what it sends.
+    Network,
+    /// What it does.
+    Choice,
+    /// How long it takes.
+    Effort,
+    /// What it needs to be unpredictable.
+    Entropy,
+}
+
+/// Memory of a worker that nothing of a run fills.
+pub const PLENTY: u64 = 64 << 20;
 
 /// Milliseconds since 1970 at time zero of every run.
 pub const EPOCH_MS: u64 = 1_795_216_748_000;
@@ -133,7 +185,6 @@ pub const EPOCH_MS: u64 = 1_795_216_748_000;
 impl World {
     /// A world in which nothing runs yet but clients that have nothing to do.
     pub fn new(seed: u64, plan: Plan) -> World {
-        let mut random = Random::new(seed);
         let mut world = World {
             now: Duration::ZERO,
             next_action: 0,
@@ -141,7 +192,7 @@ impl World {
             processes: BTreeMap::new(),
             master: MasterNode::new(plan.replication),
             workers: (0..plan.workers).map(|_| WorkerNode::default()).collect(),
-            clients: (0..plan.clients).map(|n| ClientNode::new(n, random.bits())).collect(),
+            clients: Vec::new(),
             conns: BTreeMap::new(),
             hung_up: BTreeSet::new(),
             rpcs: BTreeMap::new(),
@@ -149,26 +200,49 @@ impl World {
             ticks: BTreeMap::new(),
             trace: Vec::new(),
             loss_allowed: false,
-            slow: false,
+            slow: 1,
+            slow_nodes: BTreeMap::new(),
+            cuts: Vec::new(),
+            damage: BTreeSet::new(),
+            disk: Disk::default(),
+            behind: BTreeMap::new(),
+            ahead_ms: BTreeMap::new(),
             draining: None,
             unmended_kills: 0,
             watched: false,
             watch: checks::Watch::default(),
             last_reset: BTreeMap::new(),
             events: 0,
+            events_hash: seed,
+            tally: Tally::default(),
+            outcome: Outcome::default(),
+            histories: BTreeMap::new(),
+            values: 0,
             checker: checks::Checker::default(),
-            random,
+            seed,
+            luck: BTreeMap::new(),
             plan,
         };
-        for client in 0..world.plan.clients {
-            world.processes.insert(Node::Client(client), Process { life: 1, alive: true, ..Process::default() });
+        for n in 0..world.plan.clients {
+            let node = Node::Client(n);
+            world.processes.insert(node, Process { life: 1, alive: true, ..Process::default() });
+            let seed = world.luck(node, Chance::Entropy).bits();
+            world.clients.push(ClientNode::new(n, 1, seed));
         }
         world
     }
 
-    /// Milliseconds since 1970.
-    pub fn unix_ms(&self) -> u64 {
-        EPOCH_MS + self.now.as_millis() as u64
+    /// The sequence that decides something about a node.
+    pub(crate) fn luck(&mut self, node: Node, chance: Chance) -> &mut Random {
+        let seed = self.seed;
+        self.luck.entry((node, chance)).or_insert_with(|| {
+            let number = match node {
+                Node::Master => 0,
+                Node::Worker(n) => 1 + 2 * n as u64,
+                Node::Client(n) => 2 + 2 * n as u64,
+            };
+            Random::new(array::random::bits(seed, number * 8 + chance as u64))
+        })
     }
 
     /// A number nobody else has.
@@ -268,11 +342,13 @@ impl World {
             Action::RpcReturns { rpc, .. } | Action::RpcExpires { rpc } => self.rpcs.get(rpc).map(|rpc| rpc.from),
             // The disk goes on while the process stands still; what it has done is told when that runs again.
             Action::Written { life } => Some((Node::Master, *life)),
-            Action::ClientActs { .. } | Action::Fault(_) => None,
+            Action::ClientActs { client } => Some(self.life(Node::Client(*client))),
+            Action::Fault { .. } | Action::Undo(_) => None,
         }
     }
 
     fn perform(&mut self, action: Action) {
+        self.hash_event(&action);
         if let Some(actor) = self.actor(&action) {
             let process = self.processes.get_mut(&actor.0);
             if let Some(process) = process.filter(|process| process.alive && process.paused && process.life == actor.1)
@@ -293,8 +369,37 @@ impl World {
             Action::RpcReturns { rpc, answer } => self.on_rpc_returns(rpc, answer),
             Action::RpcExpires { rpc } => self.on_rpc_expires(rpc),
             Action::ClientActs { client } => self.on_client_acts(client),
-            Action::Fault(fault) => self.on_fault(fault),
+            Action::Fault { fault, waited } => self.on_fault(fault, waited),
+            Action::Undo(undo) => self.on_undo(undo),
         }
+    }
+
+    /// Mixes an event into the number that stands for the whole run.
+    fn hash_event(&mut self, action: &Action) {
+        let (kind, detail) = match action {
+            Action::Packet { conn, .. } => (1, *conn),
+            Action::Dialed { conn, .. } => (2, *conn),
+            Action::Tick { .. } => (3, 0),
+            Action::Beat { link, .. } => (4, *link),
+            Action::Written { life } => (5, *life),
+            Action::Computed { .. } => (6, 0),
+            Action::RpcArrives { rpc } => (7, *rpc),
+            Action::RpcReceived { rpc, .. } => (8, *rpc),
+            Action::RpcReturns { rpc, .. } => (9, *rpc),
+            Action::RpcExpires { rpc } => (10, *rpc),
+            Action::ClientActs { client } => (11, *client as u64),
+            Action::Fault { waited, .. } => (12, u64::from(*waited)),
+            Action::Undo(_) => (13, 0),
+        };
+        let event = (self.now.as_micros() as u64) << 8 ^ detail << 4 ^ kind;
+        self.events_hash = array::random::bits(self.events_hash, event);
+    }
+
+    /// Every event and everything that was told, as one number.
+    pub fn trace_hash(&self) -> u64 {
+        self.trace.iter().fold(self.events_hash, |hash, line| {
+            array::random::bits(hash, u64::from(array::checksum::crc32c(line.as_bytes())))
+        })
     }
 
     /// Lets a node's timer ring, unless it rings before that anyway.

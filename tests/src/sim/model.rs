@@ -3,6 +3,7 @@
 use array::expression::{ExpressionError, Named, parse_expression, parse_generator, parse_reductions};
 use array::program::{ElementError, RunError, Source};
 use array::{Buffer, DType, Operation, Program};
+use protocol::VersionId;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -36,6 +37,9 @@ pub struct Content {
     pub array: Elements,
     /// The newest result of an operation on it.
     pub result: Option<Elements>,
+    /// All of them by version, the newest last. They are in the log without waiting for the disk, so a power loss may make an
+    /// older one, or none, the newest again.
+    pub results: Vec<(VersionId, Elements)>,
 }
 
 /// By name.
@@ -78,7 +82,21 @@ impl Content {
 
     /// An array without a result.
     pub fn of(array: Elements) -> Content {
-        Content { array, result: None }
+        Content { array, result: None, results: Vec::new() }
+    }
+
+    /// The same after one more operation.
+    pub fn with_result(&self, version: VersionId, result: Elements) -> Content {
+        let mut content = self.clone();
+        content.results.push((version, result.clone()));
+        content.result = Some(result);
+        content
+    }
+
+    /// A power loss has made this version the newest result, or none.
+    pub fn go_back_to(&mut self, version: Option<VersionId>) {
+        self.results.retain(|(known, _)| version.is_some_and(|version| *known <= version));
+        self.result = self.results.last().map(|(_, result)| result.clone());
     }
 
     /// The named operation that its dtype takes.

@@ -1,6 +1,9 @@
 //! The network: connections that deliver in order, late, or not at all, and requests to data ports.
+//!
+//! It behaves as TCP does: what a cut holds up is sent again when that ends, a lost packet after the shortest time-out, and a
+//! connection cannot be opened while either direction is cut. Damaged bytes are what passes TCP's own checksum.
 
-use super::{Action, Life, Node, World};
+use super::{Action, Chance, Life, Node, World};
 use protocol::Message;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +21,29 @@ pub struct Network {
 
 /// The shortest retransmission time-out of Linux.
 const RETRANSMIT: Duration = Duration::from_millis(200);
+
+/// How long whoever opens a connection waits for it, as clients and workers do.
+const CONNECT_TIMEOUT: Duration = protocol::limits::CONNECT_TIMEOUT;
+
+/// One direction in which nothing comes through for a while.
+#[derive(Clone, Copy, Debug)]
+pub struct Cut {
+    /// From whom.
+    pub from: Node,
+    /// To whom.
+    pub to: Node,
+    /// When it ends.
+    pub until: Duration,
+}
+
+/// What is on its way between two nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum What {
+    /// A line of a connection to the master.
+    Line,
+    /// The bytes of a segment.
+    Bytes,
+}
 
 /// What goes over a connection.
 #[derive(Clone, Debug)]
@@ -55,10 +81,10 @@ pub struct Conn {
 /// Who waits for the answer of a data port, and what for.
 #[derive(Debug)]
 pub enum Cont {
-    /// A client's upload.
-    Write(Box<client::upload::WriteOrder>),
-    /// A client's download.
-    Read(Box<client::download::ReadOrder>),
+    /// The upload of a client's job with that number.
+    Write(u64, Box<client::upload::WriteOrder>),
+    /// The download of one.
+    Read(u64, Box<client::download::ReadOrder>),
     /// A worker that forwards for another request.
     Forward { parent: u64 },
     /// A worker that fetches a copy; which source comes next.
@@ -84,22 +110,56 @@ pub struct Rpc {
 }
 
 impl World {
-    /// How long the next packet takes.
-    pub(crate) fn delay(&mut self) -> Duration {
-        let network = self.plan.network.clone();
-        let mut delay = self.random.time(network.delay, network.delay + network.jitter);
-        if network.loss_one_in > 0 && self.random.one_in(network.loss_one_in) {
-            delay += RETRANSMIT;
+    /// How long the next packet takes from one node to another.
+    pub(crate) fn delay(&mut self, from: Node, to: Node) -> Duration {
+        let Network { delay, jitter, loss_one_in } = self.plan.network;
+        let slow_node = |node: &Node| self.slow_nodes.get(node).copied().unwrap_or(1);
+        let slow = self.slow.max(slow_node(&from)).max(slow_node(&to));
+        // Seconds of delay are as good as losing everybody at once; that is for runs that may lose something.
+        let most = if self.loss_allowed { Duration::from_secs(3) } else { Duration::from_millis(150) };
+        let (delay, jitter) = match slow {
+            1 => (delay, jitter),
+            slow => ((delay * slow).min(most), (jitter * slow).min(most)),
+        };
+        let cut = self.cut_until(from, to);
+        let now = self.now;
+        let luck = self.luck(from, Chance::Network);
+        let mut takes = luck.time(delay, delay + jitter);
+        if loss_one_in > 0 && luck.one_in(loss_one_in) {
+            takes += RETRANSMIT;
         }
-        delay
+        match cut {
+            // The longer nothing came through, the longer TCP waits until it tries again.
+            Some(until) => takes + (until - now) + luck.time(Duration::ZERO, RETRANSMIT + (until - now) / 2),
+            None => takes,
+        }
+    }
+
+    /// When the last cut in this direction ends, if there is one.
+    pub(crate) fn cut_until(&self, from: Node, to: Node) -> Option<Duration> {
+        let cuts = self.cuts.iter().filter(|cut| cut.from == from && cut.to == to && cut.until > self.now);
+        cuts.map(|cut| cut.until).max()
+    }
+
+    /// Whether both directions between two nodes are open.
+    pub(crate) fn is_open(&self, a: Node, b: Node) -> bool {
+        self.cut_until(a, b).is_none() && self.cut_until(b, a).is_none()
+    }
+
+    /// Whether what goes between two nodes is to be damaged this time.
+    fn is_damaged(&mut self, a: Node, b: Node, what: What) -> bool {
+        !self.damage.is_empty() && (self.damage.remove(&(a, what)) || self.damage.remove(&(b, what)))
     }
 
     /// Begins to open a connection to the master. `Action::Dialed` follows.
     pub(crate) fn dial_master(&mut self, from: Node, purpose: Purpose) -> u64 {
         let conn = self.number();
-        let delay = self.delay();
+        let mut delay = self.delay(from, Node::Master).max(self.delay(Node::Master, from));
         let (who, to) = (self.life(from), self.life(Node::Master));
-        let failed = !self.is_alive(to);
+        let mut failed = !self.is_alive(to);
+        if !self.is_open(from, Node::Master) && delay > CONNECT_TIMEOUT {
+            (failed, delay) = (true, CONNECT_TIMEOUT);
+        }
         if !failed {
             // Nothing arrives on it before it is known to be there.
             self.conns.insert(conn, Conn { from: who, to, purpose, last: [self.now + delay; 2] });
@@ -110,10 +170,16 @@ impl World {
 
     /// Sends over a connection, if it is still there.
     pub(crate) fn send_packet(&mut self, conn: u64, by: Node, packet: Packet) {
-        let delay = self.delay();
+        let Some(connection) = self.conns.get(&conn) else { return };
+        let (direction, to) = if connection.from.0 == by { (0, connection.to) } else { (1, connection.from) };
+        if matches!(packet, Packet::Message(_)) && self.is_damaged(by, to.0, What::Line) {
+            // Whoever reads it cannot tell where the next line begins, and closes the connection.
+            self.note(format!("a line from {} to {} is damaged", World::name_of(by), World::name_of(to.0)));
+            return self.reset_because(conn, "a broken frame");
+        }
+        let delay = self.delay(by, to.0);
         let now = self.now;
         let Some(connection) = self.conns.get_mut(&conn) else { return };
-        let (direction, to) = if connection.from.0 == by { (0, connection.to) } else { (1, connection.from) };
         let time = (now + delay).max(connection.last[direction]);
         connection.last[direction] = time;
         self.at(time, Action::Packet { conn, to, packet });
@@ -137,10 +203,15 @@ impl World {
 
     /// Resets a connection: both ends hear of it.
     pub(crate) fn reset(&mut self, conn: u64) {
+        self.reset_because(conn, "connection reset");
+    }
+
+    fn reset_because(&mut self, conn: u64, why: &str) {
         let Some(connection) = self.conns.get(&conn) else { return };
         let (from, to) = (connection.from.0, connection.to.0);
-        self.send_packet(conn, from, Packet::Closed("connection reset".to_string()));
-        self.send_packet(conn, to, Packet::Closed("connection reset".to_string()));
+        self.last_reset.insert(from, self.now);
+        self.send_packet(conn, from, Packet::Closed(why.to_string()));
+        self.send_packet(conn, to, Packet::Closed(why.to_string()));
         self.conns.remove(&conn);
     }
 
@@ -154,6 +225,7 @@ impl World {
         if !self.is_alive(to) || self.hung_up.contains(&(conn, to.0)) {
             return;
         }
+        self.outcome.retries += u64::from(matches!(packet, Packet::Closed(_)));
         match (to.0, packet) {
             (Node::Master, Packet::Message(message)) => {
                 self.step_master(master::cluster::Event::Received { conn, message: *message });
@@ -190,7 +262,11 @@ impl World {
     ) {
         let rpc = self.number();
         let (worker, life) = parse_address(address);
-        let delay = self.delay();
+        let mut bytes = bytes;
+        let delay = self.delay(from, Node::Worker(worker));
+        if !bytes.is_empty() && self.is_damaged(from, Node::Worker(worker), What::Bytes) {
+            bytes = Arc::new(self.damage_bytes(from, &bytes));
+        }
         self.rpcs.insert(rpc, Rpc { from: self.life(from), to: (Node::Worker(worker), life), message, bytes, cont });
         self.after(delay, Action::RpcArrives { rpc });
         self.after(patience, Action::RpcExpires { rpc });
@@ -206,8 +282,30 @@ impl World {
 
     /// Sends an answer of a data port on its way.
     pub(crate) fn return_rpc(&mut self, rpc: u64, answer: RpcAnswer) {
-        let delay = self.delay();
+        let Some(request) = self.rpcs.get(&rpc) else { return };
+        let (from, to) = (request.to.0, request.from.0);
+        let delay = self.delay(from, to);
+        let answer = match answer {
+            Ok((message, bytes)) if !bytes.is_empty() && self.is_damaged(from, to, What::Bytes) => {
+                Ok((message, self.damage_bytes(from, &bytes)))
+            }
+            other => other,
+        };
         self.after(delay, Action::RpcReturns { rpc, answer });
+    }
+
+    /// Bytes as they arrive when one bit of them has flipped.
+    fn damage_bytes(&mut self, from: Node, bytes: &[u8]) -> Vec<u8> {
+        self.note(format!("bytes from {} are damaged on their way", World::name_of(from)));
+        let mut damaged = bytes.to_vec();
+        let at = self.luck(from, Chance::Network).below(8 * bytes.len() as u64);
+        damaged[(at / 8) as usize] ^= 1 << (at % 8);
+        damaged
+    }
+
+    /// Breaks the connection on which a request to a data port is under way.
+    pub(crate) fn break_rpc(&mut self, rpc: u64) {
+        self.on_rpc_returns(rpc, Err("connection reset".to_string()));
     }
 
     pub(crate) fn on_rpc_returns(&mut self, rpc: u64, answer: RpcAnswer) {
@@ -217,9 +315,11 @@ impl World {
         }
         // A process that died while it was answering has not answered.
         let answer = if self.is_alive(request.to) { answer } else { Err("connection reset".to_string()) };
+        self.outcome.retries +=
+            u64::from(!matches!(&answer, Ok((message, _)) if !matches!(message.body, protocol::Body::Error(_))));
         match request.cont {
-            Cont::Write(order) => self.on_write_answered(request.from.0, *order, answer),
-            Cont::Read(order) => self.on_read_answered(request.from.0, *order, answer),
+            Cont::Write(job, order) => self.on_write_answered(request.from.0, job, *order, answer),
+            Cont::Read(job, order) => self.on_read_answered(request.from.0, job, *order, answer),
             Cont::Forward { parent } => self.on_forwarded(parent, answer),
             Cont::Fetch { job, next } => self.on_fetch_answered(request.from.0, *job, next, answer),
         }

@@ -2,17 +2,15 @@
 
 use super::network::{Cont, Network, Packet, Purpose, RpcAnswer, address_of};
 use super::random::Random;
-use super::{Action, Life, Node, World};
+use super::{Action, Chance, Life, Node, World};
 use array::{Buffer, DType};
-use master::cluster::catalog::Catalog;
-use master::cluster::command::Command;
 use master::cluster::{Cluster, Config, Effect, Event, Now, TICK};
 use protocol::limits::HEARTBEAT_INTERVAL;
 use protocol::message::client::Endpoint;
 use protocol::message::data::*;
 use protocol::message::worker::FEATURE_LEVEL_1;
 use protocol::message::{Body, Hello, PayloadKind, Role};
-use protocol::{CopyId, ErrorCode, Message, Payload, VersionId, WireError, WorkerId};
+use protocol::{CopyId, ErrorCode, Message, Payload, WireError, WorkerId};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +27,8 @@ pub struct Process {
     pub alive: bool,
     /// Stopped by SIGSTOP.
     pub paused: bool,
+    /// The whole machine stands still since then, its clock too.
+    pub frozen: Option<Duration>,
     /// What has happened to it meanwhile.
     pub backlog: Vec<Action>,
 }
@@ -38,13 +38,6 @@ pub struct MasterNode {
     config: Config,
     /// As long as it runs; and after its death, for the checks.
     pub cluster: Option<Cluster>,
-    /// What is in the file.
-    pub log: Vec<Command>,
-    /// How much of it is on the disk.
-    pub synced: usize,
-    /// Commands on their way into the file.
-    writing: VecDeque<(Command, bool)>,
-    write_until: Duration,
     /// What it has told whom, for stories.
     sent: Vec<(Node, Message)>,
 }
@@ -53,43 +46,8 @@ impl MasterNode {
     pub(crate) fn new(replication: u32) -> MasterNode {
         let config =
             Config { replication, min_copies: 1, address: "master".to_string(), data_dir: "memory".to_string() };
-        MasterNode {
-            config,
-            cluster: None,
-            log: Vec::new(),
-            synced: 0,
-            writing: VecDeque::new(),
-            write_until: Duration::ZERO,
-            sent: Vec::new(),
-        }
+        MasterNode { config, cluster: None, sent: Vec::new() }
     }
-
-    /// Whether the change that made a version is on the disk.
-    pub(crate) fn has_synced(&self, wanted: VersionId) -> bool {
-        let makes_it = |command: &Command| match command {
-            Command::CreateArray { version, .. } | Command::AddResult { version, .. } => *version == wanted,
-            _ => false,
-        };
-        self.log[..self.synced].iter().rev().any(makes_it)
-    }
-
-    /// The catalog that its log tells.
-    pub fn replay(&self) -> Catalog {
-        replay(self.log.iter())
-    }
-
-    /// The catalog as it will be when everything that is proposed is in the log.
-    pub fn replay_all(&self) -> Catalog {
-        replay(self.log.iter().chain(self.writing.iter().map(|(command, _)| command)))
-    }
-}
-
-fn replay<'a>(commands: impl Iterator<Item = &'a Command>) -> Catalog {
-    let mut catalog = Catalog::default();
-    for (index, command) in commands.enumerate() {
-        catalog.apply(index as u64 + 1, command);
-    }
-    catalog
 }
 
 /// A worker.
@@ -108,9 +66,6 @@ pub struct WorkerNode {
     incarnation: u64,
 }
 
-/// Memory of every simulated worker.
-const WORKER_BYTES: u64 = 64 << 20;
-
 /// What fetching a copy is said to take: about as long as computing some, so that replicas receive now and compute then.
 const FETCHING: Duration = Duration::from_millis(1);
 
@@ -119,11 +74,11 @@ impl World {
 
     /// Starts the master on its log.
     pub fn start_master(&mut self) {
-        let catalog = self.master.replay();
-        self.master.synced = self.master.log.len(); // opening the log syncs it
+        let catalog = self.disk.replay();
+        self.checker.inherited = catalog.versions().map(|(id, _)| id).collect();
         let life = self.processes.get(&Node::Master).map_or(0, |process| process.life) + 1;
         self.processes.insert(Node::Master, Process { life, alive: true, ..Process::default() });
-        let mut entropy = Random::new(self.random.bits());
+        let mut entropy = Random::new(self.luck(Node::Master, Chance::Entropy).bits());
         let source = move || u128::from(entropy.bits()) << 64 | u128::from(entropy.bits());
         self.master.cluster =
             Some(Cluster::new(self.master.config.clone(), catalog, self.master_now(), Box::new(source)));
@@ -132,7 +87,7 @@ impl World {
     }
 
     fn master_now(&self) -> Now {
-        Now { elapsed: self.now, unix_ms: self.unix_ms() }
+        Now { elapsed: self.clock(Node::Master), unix_ms: self.unix_ms(Node::Master) }
     }
 
     pub(crate) fn tick_master(&mut self) {
@@ -141,63 +96,47 @@ impl World {
     }
 
     pub(crate) fn step_master(&mut self, event: Event) {
-        let now = self.master_now();
-        let Some(cluster) = &mut self.master.cluster else { return };
-        let effects = cluster.step(now, event);
-        self.check_master();
-        // The answer to a dial is an event of its own: it comes when everything that was decided before is on its way.
-        let mut dialed = Vec::new();
-        for effect in effects {
-            match effect {
-                Effect::Send { conn, message } => {
-                    self.check_reply(&message);
-                    if let (true, Some(conn)) = (self.watched, self.conns.get(&conn)) {
-                        self.master.sent.push((conn.from.0, message.clone()));
+        // What a step has caused at once comes when everything that it decided is on its way.
+        let mut events = VecDeque::from([event]);
+        while let Some(event) = events.pop_front() {
+            let (now, life) = (self.master_now(), self.life(Node::Master));
+            let Some(cluster) = &mut self.master.cluster else { return };
+            let effects = cluster.step(now, event);
+            self.check_master();
+            for effect in effects {
+                if !self.is_alive(life) {
+                    return; // its log could not be written
+                }
+                match effect {
+                    Effect::Send { conn, message } => {
+                        self.check_reply(conn, &message);
+                        if let (true, Some(conn)) = (self.watched, self.conns.get(&conn)) {
+                            self.master.sent.push((conn.from.0, message.clone()));
+                        }
+                        self.send_packet(conn, Node::Master, Packet::Message(Box::new(message)));
                     }
-                    self.send_packet(conn, Node::Master, Packet::Message(Box::new(message)));
-                }
-                Effect::Close { conn } => self.close_conn(conn, Node::Master, "the master closed the connection"),
-                Effect::Propose { command, sync } => self.write_log(command, sync),
-                Effect::Dial { worker, incarnation, .. } => {
-                    dialed.push(Event::Dialed { worker, incarnation, failure: None });
-                }
-                Effect::Stop => {
-                    self.note("master ends");
-                    self.end(Node::Master);
+                    Effect::Close { conn } => self.close_conn(conn, Node::Master, "the master closed the connection"),
+                    Effect::Propose { command, sync } => events.extend(self.write_log(command, sync)),
+                    Effect::Dial { worker, incarnation, .. } => {
+                        let reached = self.is_open(Node::Master, Node::Worker(World::worker_number(&worker)));
+                        let failure = (!reached).then(|| "no answer".to_string());
+                        events.push_back(Event::Dialed { worker, incarnation, failure });
+                    }
+                    Effect::Stop => {
+                        self.note("master ends");
+                        self.end(Node::Master);
+                    }
                 }
             }
         }
-        dialed.into_iter().for_each(|event| self.step_master(event));
-    }
-
-    fn write_log(&mut self, command: Command, sync: bool) {
-        let takes = match sync {
-            true => self.random.time(Duration::from_micros(300), Duration::from_millis(3)),
-            false => Duration::from_micros(20),
-        };
-        self.master.write_until = self.master.write_until.max(self.now + takes);
-        self.master.writing.push_back((command, sync));
-        let (_, life) = self.life(Node::Master);
-        self.at(self.master.write_until, Action::Written { life });
-    }
-
-    pub(crate) fn on_written(&mut self, life: u64) {
-        if !self.is_alive((Node::Master, life)) {
-            return;
-        }
-        let Some((command, sync)) = self.master.writing.pop_front() else { return };
-        self.master.log.push(command.clone());
-        if sync {
-            self.master.synced = self.master.log.len();
-        }
-        let index = self.master.log.len() as u64;
-        self.step_master(Event::Committed { index, command });
     }
 
     /// Whether such a command is in the log.
     pub fn has_written(&self, command: &str) -> bool {
-        let kind = |command: &Command| serde_json::to_value(command).ok()?["command"].as_str().map(ToString::to_string);
-        self.master.log.iter().any(|written| kind(written).as_deref() == Some(command))
+        let kind = |command: &master::cluster::command::Command| {
+            serde_json::to_value(command).ok()?["command"].as_str().map(ToString::to_string)
+        };
+        self.disk.log.iter().any(|written| kind(written).as_deref() == Some(command))
     }
 
     /// Kills the master. What it was writing may be in the file or not; with `power_loss`, what was not synced either.
@@ -206,15 +145,7 @@ impl World {
             return;
         }
         self.end(Node::Master);
-        let written = self.random.below(self.master.writing.len() as u64 + 1) as usize;
-        let half_written: Vec<Command> =
-            self.master.writing.drain(..).take(written).map(|(command, _)| command).collect();
-        self.master.log.extend(half_written);
-        if power_loss {
-            let kept = self.random.between(self.master.synced as u64, self.master.log.len() as u64 + 1) as usize;
-            self.master.log.truncate(kept);
-        }
-        self.master.write_until = self.now;
+        self.crash_disk(power_loss);
         self.note(if power_loss { "master is killed by a power loss" } else { "master is killed" });
     }
 
@@ -229,7 +160,7 @@ impl World {
         let is_level_1 = n < self.plan.level_1;
         let settings = Settings {
             worker: WorkerId::from(name.as_str()),
-            incarnation: self.unix_ms() * 100 + life,
+            incarnation: self.unix_ms(node) * 100 + life,
             masters: vec!["master".to_string()],
             address: address_of(n, life),
             cores: 2,
@@ -241,12 +172,12 @@ impl World {
             small_bytes: 16 << 10,  // some last segments are
             medium_bytes: 24 << 10, // int32 ones are
             fetch_slots: 2,
-            seed: self.random.bits(),
+            seed: self.luck(node, Chance::Entropy).bits(),
         };
         self.workers[n] = WorkerNode {
             agent: Some(Agent::new(settings)),
-            store: Some(Store::new(WORKER_BYTES)),
-            started: self.now,
+            store: Some(Store::new(self.plan.worker_bytes)),
+            started: self.clock(node),
             ..WorkerNode::default()
         };
         if self.draining == Some(n) {
@@ -279,23 +210,37 @@ impl World {
             return;
         };
         process.paused = paused;
+        let frozen = process.frozen.take();
+        if let Some(since) = frozen.filter(|_| !paused) {
+            *self.behind.entry(node).or_default() += self.now - since;
+        }
+        let Some(process) = self.processes.get_mut(&node) else { return };
         let backlog = std::mem::take(&mut process.backlog);
         self.note(format!("{} is {}", World::name_of(node), if paused { "stopped" } else { "continued" }));
         backlog.into_iter().for_each(|action| self.perform(action));
     }
 
-    fn end(&mut self, node: Node) {
+    /// Stops a process with its clock, as a machine that is suspended.
+    pub(crate) fn freeze(&mut self, node: Node) {
+        self.pause(node, true);
+        if let Some(process) = self.processes.get_mut(&node).filter(|process| process.paused) {
+            process.frozen.get_or_insert(self.now);
+        }
+    }
+
+    pub(crate) fn end(&mut self, node: Node) {
         let life = self.life(node);
         if let Some(process) = self.processes.get_mut(&node) {
             process.alive = false;
             process.paused = false;
+            process.frozen = None;
             process.backlog.clear();
         }
         self.cut_off(life);
     }
 
     pub(crate) fn step_worker(&mut self, n: usize, event: worker::agent::Event) {
-        let now = self.now - self.workers[n].started;
+        let now = self.clock(Node::Worker(n)) - self.workers[n].started;
         let node = &mut self.workers[n];
         let (Some(agent), Some(store)) = (&mut node.agent, &mut node.store) else { return };
         let effects = agent.step(now, store, event);
@@ -304,7 +249,7 @@ impl World {
             self.perform_worker_effect(n, effect);
         }
         if let Some(next) = next {
-            let time = self.workers[n].started + next;
+            let time = self.when(Node::Worker(n), self.workers[n].started + next);
             self.tick_at(Node::Worker(n), time);
         }
     }
@@ -340,9 +285,10 @@ impl World {
                     values.iter_mut().for_each(|value| *value = f64::from_bits(value.to_bits() ^ (1 + n as u64)));
                     *crc32c = array::checksum::crc32c(buffer.as_bytes());
                 }
-                let busy = match is_level_1 && self.random.one_in(20) {
-                    true => self.random.time(Duration::from_secs(1), Duration::from_secs(8)),
-                    false => self.random.time(Duration::from_micros(100), Duration::from_millis(5)),
+                let effort = self.luck(node, Chance::Effort);
+                let busy = match is_level_1 && effort.one_in(20) {
+                    true => effort.time(Duration::from_secs(1), Duration::from_secs(8)),
+                    false => effort.time(Duration::from_micros(100), Duration::from_millis(5)),
                 };
                 let computed = job.ended(outcome, busy);
                 let who = self.life(node);
@@ -369,6 +315,8 @@ impl World {
                 self.checker.killed.push(self.now);
                 self.end(node);
                 self.workers[n] = WorkerNode::default();
+                // Whoever looks after it starts it again.
+                self.after(Duration::from_secs(1), Action::Undo(super::faults::Undo::StartWorker(n)));
             }
         }
     }
@@ -485,7 +433,8 @@ impl World {
         match store.admit(wanted) {
             Err(error) => self.return_rpc(rpc, Ok((Message::new(error), Vec::new()))),
             Ok(Admission::Receive(grant)) => {
-                let takes = self.delay();
+                let from = request.from.0;
+                let takes = self.delay(from, Node::Worker(n));
                 let at = self.life(Node::Worker(n));
                 self.after(takes, Action::RpcReceived { rpc, at, grant });
             }
@@ -500,7 +449,13 @@ impl World {
             return self.workers[n].store.as_mut().expect("it runs").abandon(grant);
         };
         let buffer = Buffer::from_bytes(&request.bytes);
+        let payload = request.message.head.payload.expect("writes have a payload");
         let store = self.workers[n].store.as_mut().expect("it runs");
+        if array::checksum::crc32c(&request.bytes) != payload.crc32c {
+            store.abandon(grant);
+            let error = WireError::new(ErrorCode::ChecksumMismatch, "the payload does not have the checksum stated");
+            return self.return_rpc(rpc, Ok((Message::new(error), Vec::new())));
+        }
         match store.finish(grant, buffer) {
             Ok(segment) => self.stored(rpc, n, segment.record()),
             Err(error) => self.return_rpc(rpc, Ok((Message::new(error), Vec::new()))),
@@ -615,6 +570,7 @@ impl World {
     /// Flips a bit in one copy that a worker holds, as a broken memory would.
     pub fn corrupt(&mut self, n: usize, copy: CopyId) -> bool {
         self.checker.flipped.insert(copy);
+        let luck = self.luck(Node::Worker(n), Chance::Choice).bits();
         let Some(store) = &mut self.workers[n].store else { return false };
         let Some(segment) = store.get(copy) else { return false };
         let mut bytes = segment.buffer().as_bytes().to_vec();
@@ -623,7 +579,7 @@ impl World {
         if bytes.is_empty() {
             return false;
         }
-        let at = self.random.below(bytes.len() as u64) as usize;
+        let at = (luck % bytes.len() as u64) as usize;
         bytes[at] ^= 1 << (at % 8);
         store.drop_copy(copy);
         drop(store.take_trash());

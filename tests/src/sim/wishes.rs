@@ -4,12 +4,14 @@
 //! Every array has contents that no other one has, from a seed.
 
 use super::clients::Ended;
+use super::faults::Kind;
 use super::model::{Computation, Content, Elements, Refused};
-use super::{Node, World};
+use super::random::Random;
+use super::{Chance, Node, World, history};
 use array::{Buffer, DType, Operation};
 use client::error::Error;
 use protocol::message::client::*;
-use protocol::{Body, ErrorCode, WireError};
+use protocol::{Body, ErrorCode, Reference, WireError};
 use std::time::Duration;
 
 /// Expressions that clients wish for; Y is another array.
@@ -100,7 +102,8 @@ pub enum Wish {
 impl World {
     /// Lets a client look for something to do.
     pub(crate) fn on_client_acts(&mut self, n: usize) {
-        if !self.clients[n].busy || self.clients[n].is_waiting() {
+        let client = &self.clients[n];
+        if !client.busy || client.is_waiting() || !self.is_alive(self.life(Node::Client(n))) {
             return;
         }
         let wish = self.next_wish(n);
@@ -108,56 +111,85 @@ impl World {
     }
 
     fn next_wish(&mut self, n: usize) -> Wish {
-        let name = format!("c{}-{}", n + 1, self.random.below(3));
+        let luck = self.luck(Node::Client(n), Chance::Choice);
+        if luck.one_in(4) {
+            return self.shared_wish(n);
+        }
+        let mine = luck.below(3);
+        let name = self.name_of_mine(n, mine);
         let there = self.clients[n].names.contains_key(&name);
-        match self.random.below(100) {
-            dice if !there || dice < 15 => self.new_array(n, name),
+        let mut luck = self.luck(Node::Client(n), Chance::Choice).clone();
+        let wish = match luck.below(100) {
+            dice if !there || dice < 15 => self.new_array(n, name, &mut luck),
             0..40 => {
-                let operation = if self.random.one_in(2) { None } else { Some(self.formula(n, &name, &EXPRESSIONS)) };
-                let into =
-                    if self.random.one_in(8) { Some(format!("c{}-{}", n + 1, self.random.below(3))) } else { None };
+                let operation =
+                    if luck.one_in(2) { None } else { Some(self.formula(n, &name, &EXPRESSIONS, &mut luck)) };
+                let into = if luck.one_in(8) { Some(self.name_of_mine(n, luck.below(3))) } else { None };
                 Wish::Apply { name, operation, into }
             }
-            40..55 => Wish::Reduce { reductions: self.formula(n, &name, &REDUCTIONS), name },
-            55..88 => Wish::Get { name, array: self.random.one_in(3), range: None },
+            40..55 => Wish::Reduce { reductions: self.formula(n, &name, &REDUCTIONS, &mut luck), name },
+            55..88 => Wish::Get { name, array: luck.one_in(3), range: None },
             88..95 => {
                 let len = self.clients[n].names[&name].array.len() as u64;
-                let from = self.random.below(len + 1);
-                Wish::Get { name, array: false, range: Some((from, self.random.between(from, len + 1))) }
+                let from = luck.below(len + 1);
+                Wish::Get { name, array: false, range: Some((from, luck.between(from, len + 1))) }
             }
             95..98 => Wish::Delete { name },
-            _ => Wish::Ask(Box::new(
-                self.random.pick(&[Body::from(ListArrays {}), ListWorkers {}.into()].each_ref()).clone(),
-            )),
+            _ => self.question(&name, &mut luck),
+        };
+        *self.luck(Node::Client(n), Chance::Choice) = luck;
+        wish
+    }
+
+    /// A name that only this life of a client uses.
+    fn name_of_mine(&self, n: usize, number: u64) -> String {
+        match self.clients[n].life {
+            1 => format!("c{}-{number}", n + 1),
+            life => format!("c{}.{life}-{number}", n + 1),
         }
     }
 
+    /// A request that only looks.
+    fn question(&self, name: &str, luck: &mut Random) -> Wish {
+        let questions: [Body; 7] = [
+            ListArrays {}.into(),
+            ListWorkers {}.into(),
+            ListOperations {}.into(),
+            ListIncidents {}.into(),
+            Status {}.into(),
+            DescribeArray { array_id: name.to_string() }.into(),
+            Explain { array_id: name.to_string(), operation: "x + 1".to_string() }.into(),
+        ];
+        Wish::Ask(Box::new(luck.pick(&questions.each_ref()).clone()))
+    }
+
     /// An array that is new, often as long as one that the client has, to compute with both.
-    fn new_array(&mut self, n: usize, name: String) -> Wish {
+    fn new_array(&mut self, n: usize, name: String, luck: &mut Random) -> Wish {
         const LENGTHS: [usize; 9] = [0, 1, 5, 100, 4096, 4097, 10_000, 20_000, 30_001];
         let known: Vec<usize> = self.clients[n].names.values().map(|content| content.array.len()).collect();
-        let len = match known.is_empty() || self.random.one_in(3) {
-            true => self.random.pick(&LENGTHS),
-            false => self.random.pick(&known),
+        let len = match known.is_empty() || luck.one_in(3) {
+            true => luck.pick(&LENGTHS),
+            false => luck.pick(&known),
         };
+        let life = self.clients[n].life;
         self.clients[n].made += 1;
-        let seed = (n as u64) << 32 | self.clients[n].made;
-        if self.random.one_in(4) {
-            let generator = self.random.pick(&GENERATORS).replace('N', &len.to_string());
-            let dtype = self.random.pick(&[None, None, Some(DType::Float32), Some(DType::Int32)]);
+        let seed = life << 48 | (n as u64) << 32 | self.clients[n].made;
+        if luck.one_in(4) {
+            let generator = luck.pick(&GENERATORS).replace('N', &len.to_string());
+            let dtype = luck.pick(&[None, None, Some(DType::Float32), Some(DType::Int32)]);
             return Wish::Generate { name, generator, dtype, seed };
         }
-        let dtype = self.random.pick(&[DType::Int32, DType::Int32, DType::Float64]);
+        let dtype = luck.pick(&[DType::Int32, DType::Int32, DType::Float64]);
         Wish::Create { name, content: Content::generate(seed, len, dtype), replace: true }
     }
 
     /// One of these, about an array and, if it is about two, another one of the same length.
-    fn formula(&mut self, n: usize, name: &str, all: &[&'static str]) -> String {
-        let text = self.random.pick(all);
+    fn formula(&self, n: usize, name: &str, all: &[&'static str], luck: &mut Random) -> String {
+        let text = luck.pick(all);
         let names = &self.clients[n].names;
         let fits = |content: &Content| content.array.len() == names[name].array.len();
         let others: Vec<&String> = names.iter().filter(|(_, content)| fits(content)).map(|(name, _)| name).collect();
-        text.replace('Y', others[self.random.below(others.len() as u64) as usize])
+        text.replace('Y', others[luck.below(others.len() as u64) as usize])
     }
 
     /// What a client that wants to compute on a name asks for.
@@ -171,7 +203,11 @@ impl World {
     /// Compares how a wish ended with what the client knows, and learns from it.
     pub(crate) fn judge(&mut self, n: usize, wish: &Wish, ended: &Ended, began: Duration) {
         let who = World::name_of(Node::Client(n));
+        if self.judge_shared(n, wish, ended, began) {
+            return;
+        }
         if let Ended::Failed(error) = ended {
+            self.see_answer(n, &format!("{}: {error}", describe(wish)));
             self.note(format!("{who}: {} fails: {error}", describe(wish)));
             return self.judge_failure(n, wish, error, began);
         }
@@ -197,7 +233,10 @@ impl World {
                 self.check_receipt(complete.receipt.as_ref().expect("it is complete"), computation.bytes_read());
                 learned = Some(match into {
                     Some(into) => (into.clone(), Content::of(result)),
-                    None => (name.clone(), Content { result: Some(result), ..names[name].clone() }),
+                    None => {
+                        let version = Reference::parse(&complete.handle).version.expect("results have a version");
+                        (name.clone(), names[name].with_result(version, result))
+                    }
                 });
                 format!("{} copies", complete.copies)
             }
@@ -224,6 +263,10 @@ impl World {
                 let computation = expected(Computation::generator(generator, *dtype, *seed), &who, wish);
                 learned = Some((name.clone(), Content::of(expected(computation.elements(true), &who, wish))));
                 format!("{} copies", complete.copies)
+            }
+            // It was told what to read before a power loss.
+            (Wish::Get { array: false, .. }, Ended::Got(..)) if self.checker.power_lost >= Some(began) => {
+                "read across a power loss".to_string()
             }
             (Wish::Get { name, array, range }, Ended::Got(layout, bytes)) => {
                 let Some(content) = names.get(name.split('@').next().expect("a name")) else {
@@ -258,7 +301,18 @@ impl World {
             (_, ended) => panic!("{who}: {wish:?} ends in {ended:?}"),
         };
         self.clients[n].names.extend(learned);
-        self.note(format!("{who}: {}: {said}", describe(wish)));
+        if self.checker.power_lost >= Some(began)
+            && let Wish::Apply { name, .. } = wish
+        {
+            // It was acknowledged before the power loss perhaps, and its answer came only now.
+            let result = self.disk.replay_all().find(name).and_then(|(_, array)| array.result);
+            self.clients[n].names.entry(name.clone()).and_modify(|content| content.go_back_to(result));
+        }
+        let told = format!("{who}: {}: {said}", describe(wish));
+        if !matches!(wish, Wish::Ask(_)) {
+            self.see_answer(n, &told);
+        }
+        self.note(told);
     }
 
     /// Decides whether a failure is one that may be.
@@ -271,22 +325,56 @@ impl World {
         {
             return;
         }
-        let lost = matches!(
-            error.code(),
-            Some(
-                ErrorCode::SegmentsLost
-                    | ErrorCode::NoWorkers
-                    | ErrorCode::SegmentsMissing
-                    | ErrorCode::DeadlineExceeded
-            )
-        );
+        // A result that a power loss has made the newest again may be gone.
+        let gone = matches!(wish, Wish::Get { array: false, .. }) && error.code() == Some(ErrorCode::SegmentsLost);
         assert!(
-            self.loss_allowed && lost,
+            self.may_fail(error.code()) || gone && self.tally.contains_key(&Kind::PowerLoss),
             "at {:?} {} fails although nothing was lost: {error}",
             self.now,
             describe(wish)
         );
-        // What failed with a loss may have happened or not: make the name anew.
+        // It may have happened or not, and may still happen: those names are not used any more.
+        self.forget(n, wish);
+        self.clients[n].life += 1;
+    }
+
+    /// Whether a call may fail with that, because of what was done to the cluster.
+    pub(crate) fn may_fail(&self, code: Option<ErrorCode>) -> bool {
+        match code {
+            Some(
+                ErrorCode::SegmentsLost
+                | ErrorCode::NoWorkers
+                | ErrorCode::SegmentsMissing
+                | ErrorCode::DeadlineExceeded,
+            ) => self.loss_allowed,
+            // Outcomes are remembered for an hour by the wall clock.
+            Some(ErrorCode::OutcomeUnknown) => self.tally.contains_key(&Kind::WrongClock),
+            // Internal: whoever has to fetch what it computes with has no room for it.
+            Some(ErrorCode::InsufficientMemory | ErrorCode::Internal) => self.plan.worker_bytes < super::PLENTY,
+            _ => false,
+        }
+    }
+
+    /// After a power loss: unnamed results that were not on the disk are gone, though they were acknowledged; their answers said
+    /// so.
+    pub(crate) fn go_back(&mut self) {
+        let catalog = self.disk.replay();
+        self.checker.go_back_to(&catalog);
+        self.checker.power_lost = Some(self.now);
+        self.checker.forget_answers();
+        for client in &mut self.clients {
+            for (name, content) in &mut client.names {
+                content.go_back_to(catalog.find(name).and_then(|(_, array)| array.result));
+            }
+        }
+        let crash = history::Operation { called: self.now, answered: Some(self.now), call: history::Call::PowerLoss };
+        for name in super::shared::names() {
+            self.histories.entry(name).or_default().push(crash);
+        }
+    }
+
+    /// What a name holds is not known any more.
+    pub(crate) fn forget(&mut self, n: usize, wish: &Wish) {
         let names = &mut self.clients[n].names;
         match wish {
             Wish::Create { name, .. }

@@ -358,6 +358,8 @@ impl Catalog {
         if self.index <= 2 {
             return Applied::default(); // the first start of a new cluster
         }
+        // What was not synced before a power loss is gone, and its places in the log are given again: epochs grow all the same.
+        self.term += 1;
         let cause = "the master started on an existing log".to_string();
         self.record(incident(IncidentKind::MasterRestarted, None, at, cause, 0))
     }
@@ -525,8 +527,8 @@ impl Catalog {
     ) -> Applied {
         let Some(source) = self.versions.get(&source) else {
             return refused(WireError::new(
-                ErrorCode::UnknownArray,
-                "the array was deleted while the operation was running",
+                ErrorCode::UnknownVersion,
+                "the array was deleted or replaced while the operation was running",
             ));
         };
         let array = into.map_or(source.array, |into| into.array);
@@ -543,8 +545,8 @@ impl Catalog {
         }
         let Some(array) = self.arrays.get_mut(&array) else {
             return refused(WireError::new(
-                ErrorCode::UnknownArray,
-                "the array was deleted while the operation was running",
+                ErrorCode::UnknownVersion,
+                "the array was deleted or replaced while the operation was running",
             ));
         };
         let removed: Vec<VersionId> = array.result.replace(id).into_iter().collect();

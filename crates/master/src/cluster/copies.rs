@@ -12,6 +12,10 @@ use protocol::message::worker::{CopiesChanged, DropCopies, RecoverData, Recovery
 use protocol::{CopyId, CopyRecord, VersionId, WorkerId, limits};
 use std::time::Duration;
 
+/// How long a worker that could not fetch a copy is not asked for it again. Whoever has it may be dead without the master knowing
+/// yet: eight tries in that pace, as many as an operation makes, last longer than it takes to notice.
+const FETCH_PAUSE: Duration = Duration::from_millis(250);
+
 /// Copies one worker fetches at a time: two are under way, the others keep it from waiting for the master.
 const TRANSFERS_PER_WORKER: usize = 4;
 
@@ -248,6 +252,11 @@ impl Cluster {
         }
         if let Some(error) = complete.error {
             log::warn!("worker {worker} could not fetch {}: {error}", copy.id());
+            if self.members.contains_key(worker) {
+                let key = (copy.id(), worker.clone());
+                self.transfers.insert(key.clone(), self.now.elapsed);
+                self.failed_transfers.insert(key, self.now.elapsed + FETCH_PAUSE);
+            }
             return;
         }
         self.count_moved(copy.bytes());
@@ -360,7 +369,8 @@ impl Cluster {
 
     /// A copy that a worker is fetching, if it is, is not waited for any more.
     pub(super) fn forget_transfer(&mut self, copy: CopyId, target: &WorkerId) {
-        let was_under_way = self.transfers.remove(&(copy, target.clone())).is_some();
+        let was_under_way = self.transfers.remove(&(copy, target.clone())).is_some()
+            && self.failed_transfers.remove(&(copy, target.clone())).is_none();
         if let Some(member) = self.members.get_mut(target).filter(|_| was_under_way) {
             member.fetching = member.fetching.saturating_sub(1);
         }
@@ -368,6 +378,7 @@ impl Cluster {
 
     pub(super) fn forget_transfers_to(&mut self, worker: &WorkerId) {
         self.transfers.retain(|(_, target), _| target != worker);
+        self.failed_transfers.retain(|(_, target), _| target != worker);
     }
 
     /// Gives up transfers that take too long; whoever needs the copy asks for it again, elsewhere if possible.
@@ -382,6 +393,11 @@ impl Cluster {
         let late: Vec<(CopyId, WorkerId)> = late.map(|(key, _)| key.clone()).collect();
         for (copy, target) in late {
             log::warn!("worker {target} takes too long to fetch {copy}");
+            self.forget_transfer(copy, &target);
+        }
+        let rested = self.failed_transfers.iter().filter(|(_, until)| now >= **until);
+        let rested: Vec<(CopyId, WorkerId)> = rested.map(|(key, _)| key.clone()).collect();
+        for (copy, target) in rested {
             self.forget_transfer(copy, &target);
         }
     }

@@ -378,7 +378,7 @@ impl Cluster {
         request: Option<String>,
         body: impl Into<Body>,
     ) {
-        let epoch = self.catalog.epoch();
+        let epoch = self.epoch();
         if let Some(conn) = self.members.get(worker).map(|member| member.conn) {
             self.send(conn, Message::new(body).with_id(id).serving(request).at_epoch(epoch));
         }
@@ -480,6 +480,11 @@ impl Cluster {
         if let Some(member) = self.members.get_mut(worker) {
             member.remove_version(version);
         }
+        // It says nothing about what it was fetching of it, and would count as busy with that.
+        let of_version = CopyId(version, 0)..=CopyId(version, u32::MAX);
+        let fetching = self.transfers.keys().filter(|(copy, target)| target == worker && of_version.contains(copy));
+        let fetching: Vec<CopyId> = fetching.map(|(copy, _)| *copy).collect();
+        fetching.into_iter().for_each(|copy| self.forget_transfer(copy, worker));
         self.tell(worker, DropCopies { versions: vec![version], copies: vec![] });
     }
 

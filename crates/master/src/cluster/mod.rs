@@ -42,7 +42,7 @@ use members::Member;
 use operations::Running;
 use protocol::message::client::OperationComplete;
 use protocol::message::{Body, Message};
-use protocol::{CopyId, SessionId, VersionId, WireError, WorkerId};
+use protocol::{CopyId, Epoch, SessionId, VersionId, WireError, WorkerId};
 pub use quotas::Quotas;
 use reads::Pin;
 use registration::Claim;
@@ -184,6 +184,8 @@ enum Then {
 pub struct Cluster {
     config: Config,
     catalog: Catalog,
+    /// That of this start, also while it is on its way into the log.
+    term: u64,
     now: Now,
     started: Duration,
     /// 128 unguessable bits at a time: the shell's random source, or a seed.
@@ -232,6 +234,8 @@ pub struct Cluster {
     next_pin: u64,
     /// Copies being fetched: which, by whom, since when.
     transfers: BTreeMap<(CopyId, WorkerId), Duration>,
+    /// Those of them that have failed, until when nobody tries again.
+    failed_transfers: BTreeMap<(CopyId, WorkerId), Duration>,
     copies_added: Vec<(CopyId, WorkerId)>,
     copies_removed: Vec<(CopyId, WorkerId)>,
     incidents: Vec<OpenIncident>,
@@ -251,6 +255,7 @@ impl Cluster {
             false => catalog.ids_below().max(1),
         };
         let mut cluster = Cluster {
+            term: catalog.term() + 1,
             next_id,
             ids_reserved_below: 0,
             config,
@@ -283,6 +288,7 @@ impl Cluster {
             pins: BTreeMap::new(),
             next_pin: now.unix_ms.saturating_mul(1000),
             transfers: BTreeMap::new(),
+            failed_transfers: BTreeMap::new(),
             copies_added: Vec::new(),
             copies_removed: Vec::new(),
             incidents: Vec::new(),
@@ -298,6 +304,11 @@ impl Cluster {
         cluster.propose(Command::MasterStarted { at: now.unix_ms }, true, then);
         cluster.reserve_ids();
         cluster
+    }
+
+    /// The epoch of what is decided now.
+    fn epoch(&self) -> Epoch {
+        Epoch::new(self.term, self.catalog.index())
     }
 
     /// What survives.

@@ -125,7 +125,7 @@ impl Cluster {
     }
 
     /// Panics if a table is longer than it may be.
-    pub(super) fn check_bounds(&self) {
+    pub fn check_bounds(&self) {
         assert!(self.requests.len() <= PENDING_MAX);
         assert_eq!(self.requests_bytes, self.requests.values().map(|request| request.bytes).sum::<usize>());
         let by_address = self.requests_by_address.values().sum::<usize>();

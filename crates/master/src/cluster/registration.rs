@@ -166,7 +166,7 @@ impl Cluster {
     pub(super) fn hello(&self) -> Hello {
         Hello {
             cluster: Some(self.catalog.cluster()),
-            term: Some(self.catalog.term()),
+            term: Some(self.term),
             program: Some(env!("CARGO_PKG_VERSION").to_string()),
             ..Hello::new(Role::Master)
         }

@@ -131,7 +131,7 @@ impl Cluster {
         ClusterStatus {
             cluster: self.catalog.cluster(),
             leader: self.config.address.clone(),
-            term: self.catalog.term(),
+            term: self.term,
             program: env!("CARGO_PKG_VERSION").to_string(),
             uptime_ms: (self.now.elapsed - self.started).as_millis() as u64,
             workers_alive: alive,

@@ -901,6 +901,11 @@ impl Cluster {
         }
     }
 
+    /// Whether any request is not answered yet.
+    pub fn has_pending_requests(&self) -> bool {
+        !self.requests.is_empty()
+    }
+
     /// Every request that is not answered, with what it waits for: for people who look for a hang.
     pub fn pending_requests(&self) -> Vec<String> {
         let explain = |key: &Key| format!("[{}] waits for {}", request_name(key.0, key.1), self.explain_wait(*key));

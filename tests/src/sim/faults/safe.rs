@@ -1,0 +1,79 @@
+//! What may be done to whom without breaking what the cluster does not promise to survive.
+
+use super::super::{Node, World};
+use master::cluster::catalog::Catalog;
+use protocol::CopyId;
+use std::time::Duration;
+
+/// A worker whose connection was reset so recently may still be on its way back.
+const COMING_BACK: Duration = Duration::from_secs(2);
+
+impl World {
+    /// Whether a node may be made unreachable for a while. A worker whose connection is lost and that cannot come back looks
+    /// dead, and with its last copies is told as lost.
+    pub(super) fn may_isolate(&self, node: Node) -> bool {
+        self.loss_allowed || self.last_reset.get(&node).is_none_or(|at| self.now - *at >= COMING_BACK)
+    }
+
+    /// Whether the connections of a node may be lost: not while it cannot come back.
+    pub(super) fn may_reset(&self, node: Node) -> bool {
+        self.loss_allowed || self.runs(node) && self.is_open(node, Node::Master)
+    }
+
+    /// Whether a process goes on.
+    pub(crate) fn runs(&self, node: Node) -> bool {
+        self.processes.get(&node).is_some_and(|process| process.alive && !process.paused)
+    }
+
+    /// Whether fewer than R - 1 workers have died since all segments had all their copies: what is being written or
+    /// computed is in no catalog yet, and is promised to survive no more than that either.
+    pub(super) fn may_kill_one_more(&mut self) -> bool {
+        let noticed = self.checker.killed.last().is_none_or(|at| self.now - *at > Duration::from_secs(2));
+        let whole = self.cluster().is_some_and(|cluster| cluster.catalog().under_replicated().is_empty());
+        if noticed && whole && self.runs(Node::Master) {
+            self.unmended_kills = 0;
+        }
+        self.loss_allowed || self.unmended_kills + 1 < self.plan.replication
+    }
+
+    /// Whether a worker may be killed: nothing is lost by that that the cluster has promised to keep.
+    pub(crate) fn may_lose(&self, n: usize) -> bool {
+        if self.loss_allowed {
+            return true;
+        }
+        // While nobody else can be reached, what is being written has one copy, and its reply says so.
+        let reachable = |other: usize| {
+            let node = Node::Worker(other);
+            self.runs(node) && self.is_open(node, Node::Master) && self.draining != Some(other)
+        };
+        if !(0..self.workers.len()).any(|other| other != n && reachable(other)) {
+            return false;
+        }
+        let catalog = self.disk.replay_all();
+        let mut copies = catalog
+            .versions()
+            .flat_map(|(id, version)| (0..version.segments.len() as u32).map(move |segment| CopyId(id, segment)));
+        copies.all(|copy| !self.has_copy(n, copy) || self.is_safe_without(&catalog, n, copy))
+    }
+
+    /// Whether somebody else holds a copy with the right bytes. Copies that the catalog does not count don't count here
+    /// either: they may be dropped at any moment; unless it lacks some, and a master that starts is told of them.
+    pub(super) fn is_safe_without(&self, catalog: &Catalog, n: usize, copy: CopyId) -> bool {
+        let running = self.is_alive(self.life(Node::Master));
+        let holders = catalog.segment(copy).map_or(&[][..], |segment| &segment.holders);
+        let lacks = holders.len() < self.plan.replication as usize;
+        let counts =
+            |other: usize| !running && lacks || holders.iter().any(|holder| World::worker_number(holder) == other);
+        (0..self.workers.len()).any(|other| other != n && counts(other) && self.holds_intact(other, copy))
+    }
+
+    /// Whether a worker holds a copy with the right bytes.
+    pub(crate) fn holds_intact(&self, n: usize, copy: CopyId) -> bool {
+        let store = self.workers[n].store.as_ref();
+        // Not by what the worker itself would ask: that may be wrong.
+        let right = |segment: &worker::store::Segment| {
+            array::checksum::crc32c(segment.buffer().as_bytes()) == segment.record().crc32c()
+        };
+        store.and_then(|store| store.get(copy)).is_some_and(|segment| right(&segment))
+    }
+}

@@ -113,6 +113,13 @@ fn send_without_reading(address: &str, bytes: &[u8]) -> (TcpStream, Sent) {
     (stream, sent)
 }
 
+/// So many, one after the other, that send without reading; each must end as is expected. They stay connected as long as what is returned.
+fn flood(address: &str, count: usize, bytes: &[u8], expected: impl Fn(&Sent) -> bool) -> Vec<TcpStream> {
+    let (streams, sent): (Vec<_>, Vec<_>) = (0..count).map(|_| send_without_reading(address, bytes)).unzip();
+    assert!(sent.iter().all(expected), "{sent:?}");
+    streams
+}
+
 /// Raises how many descriptors this process and those it starts may have, as far as that goes.
 fn raise_descriptors(wanted: u64) {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -151,13 +158,8 @@ fn a_hundred_thousand_requests_of_level_2_and_no_reads() {
     let from = "x".repeat(500);
     let request = |id| format!("{{\"type\":\"LIST_WORKERS\",\"from\":\"{from}\",\"id\":{id}}}\n");
     let requests: String = (1..=100_000).map(request).collect();
-    let floods: Vec<_> =
-        (0..4).map(|_| send_without_reading(flooded.master(), &[HELLO, requests.as_bytes()].concat())).collect();
-    assert!(
-        floods.iter().all(|(_, sent)| *sent == Sent::Stuck),
-        "{:?}",
-        floods.iter().map(|f| &f.1).collect::<Vec<_>>()
-    );
+    let bytes = [HELLO, requests.as_bytes()].concat();
+    let _floods = flood(flooded.master(), 4, &bytes, |sent| *sent == Sent::Stuck);
     flooded.check();
 }
 
@@ -169,12 +171,7 @@ fn a_hundred_thousand_requests_of_level_1_and_no_reads() {
     let request =
         format!("{{\"type\":\"GET_RESULT\",\"data\":{{\"arrayId\":\"nobody\"}},\"x\":\"{}\"}}\n", "x".repeat(500));
     let requests = request.repeat(100_000);
-    let floods: Vec<_> = (0..4).map(|_| send_without_reading(flooded.master(), requests.as_bytes())).collect();
-    assert!(
-        floods.iter().all(|(_, sent)| *sent == Sent::Stuck),
-        "{:?}",
-        floods.iter().map(|f| &f.1).collect::<Vec<_>>()
-    );
+    let _floods = flood(flooded.master(), 4, requests.as_bytes(), |sent| *sent == Sent::Stuck);
     flooded.check();
 }
 
@@ -192,13 +189,7 @@ fn ten_thousand_requests_to_a_worker_and_no_reads() {
     let requests: String = (1..=10_000).map(get).collect();
     let address = flooded.client.workers().unwrap().remove(0).address;
     // What the kernel's buffers take of 900 KB of requests is not much.
-    let floods: Vec<_> =
-        (0..8).map(|_| send_without_reading(&address, &[HELLO, requests.as_bytes()].concat())).collect();
-    assert!(
-        floods.iter().all(|(_, sent)| *sent != Sent::HungUp),
-        "{:?}",
-        floods.iter().map(|f| &f.1).collect::<Vec<_>>()
-    );
+    let _floods = flood(&address, 8, &[HELLO, requests.as_bytes()].concat(), |sent| *sent != Sent::HungUp);
     assert_eq!(flooded.client.get::<f64>("large").unwrap().len(), 4_000_000);
     flooded.check();
 }

@@ -4,8 +4,8 @@
 //! is used to complete what is being written or computed ([`Cluster::ensure_copies`], before it is acknowledged) and to
 //! mend what a worker's death has thinned out ([`Cluster::repair`]).
 
-use super::Cluster;
 use super::placement::{Candidate, place_replica};
+use super::{Cluster, Member};
 use array::DType;
 use protocol::message::client::{Endpoint, IncidentKind};
 use protocol::message::worker::{CopiesChanged, DropCopies, RecoverData, RecoveryComplete};
@@ -65,7 +65,7 @@ impl Cluster {
     /// Workers that could take copies, but for some.
     pub(super) fn candidates(&self, except: &[WorkerId]) -> Vec<Candidate> {
         let others = self.placeable().filter(|(worker, _)| !except.contains(worker));
-        let candidate = |(worker, member): (&WorkerId, &super::Member)| Candidate {
+        let candidate = |(worker, member): (&WorkerId, &Member)| Candidate {
             worker: worker.clone(),
             cores: member.threads(),
             memory_bytes: member.hello.memory_bytes,
@@ -266,16 +266,10 @@ impl Cluster {
 
     /// A worker has a copy that it did not have.
     fn take_copy(&mut self, worker: &WorkerId, copy: CopyRecord) {
-        let in_catalog = self.catalog.segment(copy.id()).map(|segment| (segment.crc32c, segment.holders.clone()));
-        let wanted = match &in_catalog {
-            None => self.is_needed(copy.0) || planted::bug!(FetchedAfterDrop),
-            Some((crc32c, holders)) => {
-                let stays =
-                    |holder: &&WorkerId| *holder != worker && self.live(holder).is_none_or(|member| !member.draining);
-                let others = holders.iter().filter(stays).count();
-                let replication = self.catalog.version(copy.0).map_or(0, |version| version.replication);
-                *crc32c == copy.crc32c() && (holders.contains(worker) || others < replication as usize)
-            }
+        let in_catalog = self.catalog.version(copy.0).is_some();
+        let wanted = match in_catalog {
+            true => self.counts_in_catalog(worker, copy),
+            false => self.is_needed(copy.0) || planted::bug!(FetchedAfterDrop),
         };
         if !wanted && !self.is_gathered(copy.id(), worker) {
             return self.tell(worker, DropCopies { versions: vec![], copies: vec![copy.id()] });
@@ -283,10 +277,32 @@ impl Cluster {
         if let Some(member) = self.members.get_mut(worker) {
             member.add(copy);
         }
-        if in_catalog.is_some() && wanted {
+        if in_catalog && wanted {
             self.keep_gathered(copy.id(), worker);
             self.copies_added.push((copy.id(), worker.clone()));
         }
+    }
+
+    /// Whether a worker's copy is that of the catalog, and one that its segment can use. A copy is one too many only beside enough
+    /// others that are there: who else is listed may be dead, or may have handed over and left just before a power loss, which takes
+    /// with it who got the copies.
+    pub(super) fn counts_in_catalog(&self, worker: &WorkerId, copy: CopyRecord) -> bool {
+        let Some(version) = self.catalog.version(copy.0) else {
+            return false;
+        };
+        let Some(segment) = version.segments.get(copy.1 as usize) else {
+            return false;
+        };
+        if segment.crc32c != copy.crc32c() || version.segment_bytes(copy.1) != copy.bytes() {
+            return false;
+        }
+        let replication = version.replication as usize;
+        let is_one_of_few = segment.holders.len() <= replication && segment.holders.contains(worker);
+        let holds = |(other, member): &(&WorkerId, &Member)| {
+            let is_good = member.holds(copy.id()) == Some(segment.crc32c);
+            *other != worker && !member.draining && is_good && !self.is_gathered(copy.id(), other)
+        };
+        is_one_of_few || self.members.iter().filter(holds).count() < replication
     }
 
     /// Sees to it that the catalog knows the copies that a worker holds of its versions (of one, or of all). They differ when

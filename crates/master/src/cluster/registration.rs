@@ -201,19 +201,6 @@ impl Cluster {
         counted
     }
 
-    /// Whether a worker's copy is that of the catalog, and one that its segment can use.
-    fn counts_in_catalog(&self, worker: &WorkerId, copy: CopyRecord) -> bool {
-        let Some(version) = self.catalog.version(copy.0) else {
-            return false;
-        };
-        let Some(segment) = version.segments.get(copy.1 as usize) else {
-            return false;
-        };
-        let others = segment.holders.iter().filter(|holder| *holder != worker).count();
-        let wanted = segment.holders.contains(worker) || others < version.replication as usize;
-        wanted && segment.crc32c == copy.crc32c() && version.segment_bytes(copy.1) == copy.bytes()
-    }
-
     pub(super) fn on_worker_up(&mut self, worker: &WorkerId, incarnation: u64, applied: &Applied) {
         self.open_incident(applied.incident, self.now.elapsed, false, 0);
         if let Some(member) = self.members.get_mut(worker)

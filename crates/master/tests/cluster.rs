@@ -7,29 +7,58 @@ use master::cluster::{Cluster, Config, ConnId, Effect, Event, Now};
 use protocol::message::client::*;
 use protocol::message::worker::*;
 use protocol::message::{Body, Hello, Message, Ping, Pong, Role};
-use protocol::{CopyId, CopyRecord, Digest, ErrorCode, SessionId, VersionId, WorkerId};
+use protocol::{CopyId, CopyRecord, Digest, ErrorCode, SessionId, VersionId, WireError, WorkerId};
 use std::time::Duration;
 
+#[path = "cluster/copies.rs"]
+mod copies;
+#[path = "cluster/deadlines.rs"]
+mod deadlines;
+#[path = "cluster/estimates.rs"]
+mod estimates;
+#[path = "cluster/figures.rs"]
+mod figures;
 #[path = "cluster/limits.rs"]
 mod limits;
+#[path = "cluster/reads.rs"]
+mod reads;
+#[path = "cluster/registration.rs"]
+mod registration;
+#[path = "cluster/sessions.rs"]
+mod sessions;
+#[path = "cluster/uploads.rs"]
+mod uploads;
 
-/// A cluster whose log writes at once, and whose peers are this test.
+/// A cluster whose log writes at once, unless it is slow, and whose peers are this test.
 struct Desk {
     cluster: Cluster,
     now: Duration,
     log: Vec<Command>,
+    /// Commands stay in `unwritten` until [`Desk::write_log`].
+    log_is_slow: bool,
+    unwritten: Vec<Command>,
     /// What was sent, oldest first, until it is looked at.
     sent: Vec<(ConnId, Message)>,
     closed: Vec<ConnId>,
+    /// The master has asked for its end.
+    stopped: bool,
 }
 
 impl Desk {
     fn new() -> Desk {
-        Desk::with_log(Catalog::default(), Vec::new())
+        Desk::with_replication(2)
+    }
+
+    fn with_replication(replication: u32) -> Desk {
+        Desk::start(replication, Catalog::default(), Vec::new())
     }
 
     fn with_log(catalog: Catalog, log: Vec<Command>) -> Desk {
-        let config = Config { replication: 2, min_copies: 1, address: "here".into(), data_dir: "nowhere".into() };
+        Desk::start(2, catalog, log)
+    }
+
+    fn start(replication: u32, catalog: Catalog, log: Vec<Command>) -> Desk {
+        let config = Config { replication, min_copies: 1, address: "here".into(), data_dir: "nowhere".into() };
         let mut counter = 0_u128;
         let entropy = move || {
             counter += 1;
@@ -37,7 +66,16 @@ impl Desk {
         };
         let now = Now { elapsed: Duration::ZERO, unix_ms: 1_795_216_748_000 };
         let cluster = Cluster::new(config, catalog, now, Box::new(entropy));
-        let mut desk = Desk { cluster, now: Duration::ZERO, log, sent: Vec::new(), closed: Vec::new() };
+        let mut desk = Desk {
+            cluster,
+            now: Duration::ZERO,
+            log,
+            log_is_slow: false,
+            unwritten: Vec::new(),
+            sent: Vec::new(),
+            closed: Vec::new(),
+            stopped: false,
+        };
         desk.step(Event::Tick);
         desk
     }
@@ -48,14 +86,24 @@ impl Desk {
             match effect {
                 Effect::Send { conn, message } => self.sent.push((conn, message)),
                 Effect::Close { conn } => self.closed.push(conn),
-                Effect::Propose { command, .. } => {
-                    self.log.push(command.clone());
-                    self.step(Event::Committed { index: self.log.len() as u64, command });
-                }
-                Effect::Dial { .. } | Effect::Stop => {}
+                Effect::Propose { command, .. } if self.log_is_slow => self.unwritten.push(command),
+                Effect::Propose { command, .. } => self.commit(command),
+                Effect::Dial { .. } => {}
+                Effect::Stop => self.stopped = true,
             }
         }
         self.cluster.check();
+    }
+
+    fn commit(&mut self, command: Command) {
+        self.log.push(command.clone());
+        self.step(Event::Committed { index: self.log.len() as u64, command });
+    }
+
+    /// A slow log writes what it has been given, and is as fast as usual from then on.
+    fn write_log(&mut self) {
+        self.log_is_slow = false;
+        std::mem::take(&mut self.unwritten).into_iter().for_each(|command| self.commit(command));
     }
 
     fn say(&mut self, conn: ConnId, message: impl Into<Message>) {
@@ -94,6 +142,28 @@ impl Desk {
             Body::Error(error) => Some(error.code),
             _ => None,
         })
+    }
+
+    /// Whether a worker was told to drop a version since it was looked at last.
+    fn is_told_to_drop(&mut self, conn: ConnId, version: VersionId) -> bool {
+        let drops = |message: &Message| matches!(&message.body, Body::DropCopies(drop) if drop.versions == [version]);
+        self.heard(conn).iter().any(drops)
+    }
+
+    /// The types of what was sent on a connection since it was looked at last.
+    fn heard_kinds(&mut self, conn: ConnId) -> Vec<String> {
+        self.heard(conn).iter().map(|message| message.body.kind().to_string()).collect()
+    }
+
+    /// Takes the answers of the workers on these connections to whoever asks them to keep room.
+    fn reserved(&mut self, conns: &[ConnId]) {
+        for conn in conns {
+            for message in self.heard(*conn) {
+                if let Body::Reserve(_) = message.body {
+                    self.say(*conn, Message::reply(&message.head, Reserved {}));
+                }
+            }
+        }
     }
 
     /// Registers a worker on connection `conn`, with heartbeats on `conn + 1`.
@@ -138,6 +208,25 @@ fn registration(id: &str, incarnation: u64, cluster: Option<uuid::Uuid>, invento
     Message::new(RegisterWorker { host: "127.0.0.1".into(), port: 1, cores: 2, memory: 1024, hello: Some(hello) })
 }
 
+/// Asks for the upload of an array of int32.
+fn create(id: u64, name: &str, len: u64) -> Message {
+    Message::request(id, CreateArray { array_id: name.into(), dtype: DType::Int32, shape: vec![len], replace: false })
+}
+
+/// The plan of an upload that a client was sent.
+fn planned(desk: &mut Desk, conn: ConnId) -> WritePlan {
+    match desk.heard(conn).pop().map(|message| message.body) {
+        Some(Body::WritePlan(plan)) => plan,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A request with a deadline.
+fn within(ms: u64, mut request: Message) -> Message {
+    request.head.timeout_ms = Some(ms);
+    request
+}
+
 /// Stores four elements; see [`store_elements`].
 fn store(desk: &mut Desk, id: u64, name: &str) -> VersionId {
     store_elements(desk, id, name, 4)
@@ -148,36 +237,31 @@ const LONG: u64 = 4096;
 
 /// Stores an array of one segment on both workers (connections 10 and 20), by client connection 1. Gives its version.
 fn store_elements(desk: &mut Desk, id: u64, name: &str, len: u64) -> VersionId {
-    desk.say(
-        1,
-        Message::request(
-            id,
-            CreateArray { array_id: name.into(), dtype: DType::Int32, shape: vec![len], replace: false },
-        ),
-    );
-    for conn in [10, 20] {
-        for message in desk.heard(conn) {
-            if let Body::Reserve(_) = message.body {
-                desk.say(conn, Message::reply(&message.head, Reserved {}));
-            }
-        }
+    store_on(desk, &[10, 20], id, name, &[len])
+}
+
+/// The same with two segments, of [`LONG`] elements each.
+fn store_two_segments(desk: &mut Desk, id: u64, name: &str) -> VersionId {
+    store_on(desk, &[10, 20], id, name, &[LONG, LONG])
+}
+
+/// Stores segments of these lengths, all of them on each of these workers: w1 is on connection 10, w2 on 20.
+fn store_on(desk: &mut Desk, conns: &[ConnId], id: u64, name: &str, lengths: &[u64]) -> VersionId {
+    desk.say(1, create(id, name, lengths.iter().sum()));
+    desk.reserved(conns);
+    let version = planned(desk, 1).version;
+    let copy = |(segment, len): (u32, &u64)| CopyRecord(version, segment, 7, len * 4);
+    let stored: Vec<CopyRecord> = (0..).zip(lengths).map(copy).collect();
+    for conn in conns {
+        desk.say(*conn, Message::new(CopiesChanged { stored: stored.clone(), broken: vec![] }));
     }
-    let plan = desk.heard(1).into_iter().find_map(|message| match message.body {
-        Body::WritePlan(plan) => Some(plan),
-        _ => None,
-    });
-    let version = plan.expect("a plan").version;
-    let copy = CopyRecord(version, 0, 7, len * 4);
-    for conn in [10, 20] {
-        desk.say(conn, Message::new(CopiesChanged { stored: vec![copy], broken: vec![] }));
-    }
-    let workers = vec!["w1".into(), "w2".into()];
-    desk.say(1, Message::request(id + 1, CommitArray { version, segments: vec![WrittenSegment(0, 7, workers)] }));
+    let workers: Vec<WorkerId> = conns.iter().map(|conn| format!("w{}", conn / 10).as_str().into()).collect();
+    let segments = stored.iter().map(|copy| WrittenSegment(copy.1, 7, workers.clone())).collect();
+    desk.say(1, Message::request(id + 1, CommitArray { version, segments }));
     let replies = desk.heard(1);
-    assert!(
-        matches!(&replies[..], [Message { body: Body::ArrayCommitted(committed), .. }] if committed.copies == 2),
-        "{replies:?}"
-    );
+    let is_stored =
+        |body: &Body| matches!(body, Body::ArrayCommitted(committed) if committed.copies == conns.len() as u32);
+    assert!(matches!(&replies[..], [reply] if is_stored(&reply.body)), "{replies:?}");
     version
 }
 

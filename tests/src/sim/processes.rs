@@ -514,7 +514,7 @@ impl World {
             return Err(WireError::new(ErrorCode::ChecksumMismatch, "the copy is broken"));
         }
         let size = segment.dtype().size() as u64;
-        let (from, to) = get.range.unwrap_or((0, segment.len()));
+        let (from, to) = get.range.unwrap_or((0, segment.elements()));
         let bytes = segment.buffer().as_bytes()[(from * size) as usize..(to * size) as usize].to_vec();
         let payload = Payload {
             kind: PayloadKind::Elements(segment.dtype()),

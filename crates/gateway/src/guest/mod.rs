@@ -203,7 +203,7 @@ impl Guest {
             let (job, elements, busy) = (job.job, 0, Duration::ZERO);
             return self.effects.push(Effect::Ended(Computed { job, elements, outcome, busy }));
         }
-        let bytes = job.source.len() as usize * job.operation.output().size();
+        let bytes = job.source.elements() as usize * job.operation.output().size();
         self.jobs.push_back(Job { job, begun: now, done: 0, result: Buffer::zeroed(bytes) });
         match self.asked {
             None => self.ask(now),
@@ -260,7 +260,7 @@ impl Guest {
             if let Some(job) = self.jobs.pop_front() {
                 let crc32c = checksum::crc32c(job.result.as_bytes());
                 let (busy, outcome) = (now - job.begun, Ok(Made::Elements(job.result, crc32c)));
-                let (job, elements) = (job.job.job, job.job.source.len());
+                let (job, elements) = (job.job.job, job.job.source.elements());
                 self.effects.push(Effect::Ended(Computed { job, elements, outcome, busy }));
             }
         }

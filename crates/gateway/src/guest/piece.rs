@@ -17,7 +17,7 @@ const RELATIVE: f64 = 1e-9;
 
 /// Pieces of a segment.
 pub(super) fn count(job: &Order) -> u32 {
-    (job.source.len() as usize).div_ceil(PIECE_ELEMENTS) as u32
+    (job.source.elements() as usize).div_ceil(PIECE_ELEMENTS) as u32
 }
 
 /// A piece of a segment.
@@ -29,7 +29,7 @@ pub(super) struct Piece<'a> {
 impl<'a> Piece<'a> {
     pub(super) fn new(job: &'a Order, number: u32) -> Piece<'a> {
         let start = number as usize * PIECE_ELEMENTS;
-        Piece { job, range: start..(start + PIECE_ELEMENTS).min(job.source.len() as usize) }
+        Piece { job, range: start..(start + PIECE_ELEMENTS).min(job.source.elements() as usize) }
     }
 
     /// The segment it is a piece of.

@@ -4,7 +4,6 @@ use super::*;
 use array::{Grid, Operation, Program};
 use master::cluster::Quotas;
 use master::cluster::quotas::*;
-use protocol::WireError;
 use protocol::limits::IN_FLIGHT_MAX;
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -84,8 +83,8 @@ fn is_busy(error: &WireError) -> bool {
 }
 
 fn two_workers_with(quotas: Quotas) -> Desk {
-    let Desk { cluster, now, log, sent, closed } = two_workers();
-    Desk { cluster: cluster.with_quotas(quotas), now, log, sent, closed }
+    let desk = two_workers();
+    Desk { cluster: desk.cluster.with_quotas(quotas), ..desk }
 }
 
 // ---- quotas ----

@@ -328,7 +328,7 @@ fn range_of(result: CopyId, task: &ResultTask, sources: &[Arc<Segment>]) -> Resu
         return Err(WireError::new(ErrorCode::OutOfRange, why));
     }
     let range = Grid::new(elements).range(segment);
-    let range = sources.first().map_or(range.clone(), |source| range.start..range.start + source.len());
+    let range = sources.first().map_or(range.clone(), |source| range.start..range.start + source.elements());
     if planted::bug!(PlaceForgotten) && task.verify {
         return Ok(0..range.end - range.start);
     }
@@ -341,12 +341,12 @@ fn sources_of(store: &Store, result: CopyId, task: &ResultTask) -> Result<Vec<Ar
     let source = |(version, dtype): (&VersionId, &DType)| {
         let missing = |error| Refusal { source: Some(*version), error: Box::new(error) };
         let source = store.get_or_refuse(CopyId(*version, result.segment())).map_err(missing)?;
-        let elements = *elements.get_or_insert(source.len());
-        if source.dtype() != *dtype || source.len() != elements {
+        let elements = *elements.get_or_insert(source.elements());
+        if source.dtype() != *dtype || source.elements() != elements {
             let why = format!(
                 "{elements} elements of {dtype} are to be read, and {} has {} of {}",
                 source.record().id(),
-                source.len(),
+                source.elements(),
                 source.dtype()
             );
             return Err(WireError::new(ErrorCode::TypeMismatch, why).segments([result.segment()]).into());

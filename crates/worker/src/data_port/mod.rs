@@ -240,9 +240,13 @@ impl Connection {
             }
             return Ok((segment, all));
         };
-        if from > to || to > segment.len() {
-            let why =
-                format!("elements {from} to {to} of segment {} of {}, which has {}", copy.1, copy.0, segment.len());
+        if from > to || to > segment.elements() {
+            let why = format!(
+                "elements {from} to {to} of segment {} of {}, which has {}",
+                copy.1,
+                copy.0,
+                segment.elements()
+            );
             return Err(WireError::new(ErrorCode::OutOfRange, why).segments([copy.segment()]));
         }
         let size = segment.dtype().size();

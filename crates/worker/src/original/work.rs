@@ -120,7 +120,7 @@ impl Work {
         while self.running.len() < self.slots
             && let Some(task) = self.queue.front()
         {
-            let elements = 0..task.source.len();
+            let elements = 0..task.source.elements();
             let room = store.make_room(elements.end * task.operation.output().size() as u64);
             if room.is_err() && !(all_written && self.is_alone()) {
                 return;

@@ -49,13 +49,6 @@ pub struct Room {
     bytes: u64,
 }
 
-impl Room {
-    /// How much.
-    pub fn bytes(&self) -> u64 {
-        self.bytes
-    }
-}
-
 /// The copies of a worker. See the module's documentation.
 #[derive(Debug)]
 pub struct Store {

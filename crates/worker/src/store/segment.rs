@@ -37,14 +37,9 @@ impl Segment {
         &self.buffer
     }
 
-    /// Its length in elements.
-    pub fn len(&self) -> u64 {
+    /// Its length.
+    pub fn elements(&self) -> u64 {
         self.record.bytes() / self.dtype.size() as u64
-    }
-
-    /// Whether it has no elements.
-    pub fn is_empty(&self) -> bool {
-        self.record.bytes() == 0
     }
 
     /// Whether its bytes still have their checksum. Reads all of them: not under the lock.

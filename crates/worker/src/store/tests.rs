@@ -235,6 +235,64 @@ fn clearing_forgets_copies_reservations_and_epochs() {
     store.check_invariants();
 }
 
+#[test]
+fn stores_that_share_a_pool_leave_each_other_what_they_do_not_use() {
+    let pool = Pool::new(1000, "wait");
+    assert_eq!(pool.limit(), 1000);
+    let [mut one, mut other] = [(); 2].map(|()| Store::sharing(800, Account::open(&pool)));
+    put(&mut one, CopyId(V1, 0), bytes_of(1, 300)).unwrap();
+    one.reserve(VersionId(2), TICKET, DType::UInt8, &[(0, 200)]).unwrap();
+    assert_eq!(pool.taken(), 500);
+    assert_eq!(code(other.make_room(501).map(drop)), Some(ErrorCode::InsufficientMemory), "its own budget has more");
+    let room = other.make_room(500).unwrap();
+    assert_eq!(pool.taken(), 1000);
+    assert_eq!(code(one.make_room(1).map(drop)), Some(ErrorCode::InsufficientMemory));
+    other.release(room);
+    one.drop_version(V1);
+    one.take_trash();
+    // What was given back is there for others with the next sign of life.
+    assert_eq!(pool.taken(), 1000);
+    assert_eq!(
+        one.heartbeat(3),
+        Heartbeat { digest: one.digest(), copies: 0, memory_used_bytes: 200, memory_idle_bytes: 0, tasks: 3 }
+    );
+    assert_eq!((other.heartbeat(0).memory_used_bytes, pool.taken()), (0, 200));
+    let room = other.make_room(800).unwrap();
+    other.release(room);
+    drop(one);
+    assert_eq!(pool.taken(), 800, "until its next sign of life");
+}
+
+#[test]
+fn a_sign_of_life_tells_copies_and_memory() {
+    let mut store = expecting(&[(1, 100)]);
+    let segment = put(&mut store, CopyId(V1, 0), bytes_of(1, 300)).unwrap();
+    assert_eq!((segment.elements(), segment.dtype()), (300, DType::UInt8));
+    let heartbeat = store.heartbeat(0);
+    assert_eq!((heartbeat.copies, heartbeat.memory_used_bytes), (1, 400));
+    assert_eq!(heartbeat.digest, store.digest());
+}
+
+/// Epochs of what is here or expected are kept, and of so much else that a refused instruction is refused again.
+#[test]
+fn epochs_of_what_is_not_here_do_not_pile_up() {
+    use crate::fence::SPARE_ENTRIES_MAX;
+    let mut store = expecting(&[(0, 100)]);
+    put(&mut store, CopyId(V1, 1), bytes_of(1, 100)).unwrap();
+    let heard = |store: &mut Store, version, segment, n| {
+        store.admit_epoch(CopyId(VersionId(version), segment), Some(Epoch(1, n)))
+    };
+    heard(&mut store, 1, 0, 9).unwrap();
+    heard(&mut store, 1, 1, 9).unwrap();
+    for version in 2..3 * SPARE_ENTRIES_MAX as u64 {
+        heard(&mut store, version, 0, 9).unwrap();
+        assert!(store.fence.len() <= 3 + 2 * SPARE_ENTRIES_MAX);
+    }
+    assert_eq!(code(heard(&mut store, 1, 0, 8)), Some(ErrorCode::Fenced), "it is expected");
+    assert_eq!(code(heard(&mut store, 1, 1, 8)), Some(ErrorCode::Fenced), "it is here");
+    assert_eq!(code(heard(&mut store, 2, 0, 8)), None, "forgotten");
+}
+
 /// One thing that can happen to a store; segments are 0 to 3 of versions 1 to 3, lengths and bytes depend on
 /// them.
 #[derive(Clone, Debug)]

@@ -1,0 +1,180 @@
+//! Copies that are missing: who fetches them, how many at a time, and when it is tried again.
+
+use super::*;
+
+/// Segments that a worker was told to fetch since it was looked at last.
+fn told_to_fetch(desk: &mut Desk, conn: ConnId) -> Vec<CopyRecord> {
+    let told = desk.heard(conn).into_iter();
+    let told = told.filter_map(|message| match message.body {
+        Body::RecoverData(recover) => Some(recover.copy),
+        _ => None,
+    });
+    told.collect()
+}
+
+fn fetched(desk: &mut Desk, conn: ConnId, copy: CopyRecord, error: Option<ErrorCode>) {
+    let error = error.map(|code| WireError::new(code, "no"));
+    desk.say(conn, Message::new(RecoveryComplete { copy, busy_us: None, error }));
+}
+
+/// Worker w1 (connection 10) has the only copy of all ten segments of an array; w2 (connection 20) has just come. Gives what it is
+/// told to fetch.
+fn ten_thin_segments() -> (Desk, Vec<CopyRecord>) {
+    let mut desk = Desk::new();
+    desk.register(10, "w1", 1, vec![]);
+    desk.client(1);
+    store_on(&mut desk, &[10], 1, "a", &[LONG; 10]);
+    desk.register(20, "w2", 1, vec![]);
+    let told = told_to_fetch(&mut desk, 20);
+    (desk, told)
+}
+
+#[test]
+fn a_worker_fetches_four_copies_at_a_time_until_all_are_there() {
+    let (mut desk, mut told) = ten_thin_segments();
+    assert_eq!(told.len(), 4);
+    assert_eq!(desk.cluster.cluster_status().transfers, 4);
+    let mut seen = told.clone();
+    while let Some(copy) = told.pop() {
+        fetched(&mut desk, 20, copy, None);
+        let more = told_to_fetch(&mut desk, 20);
+        assert!(told.len() + more.len() <= 4);
+        seen.extend(more.iter().copied());
+        told.extend(more);
+    }
+    seen.sort_by_key(|copy| copy.1);
+    assert_eq!(seen.iter().map(|copy| copy.1).collect::<Vec<_>>(), (0..10).collect::<Vec<_>>(), "each once");
+    assert_eq!(desk.cluster.catalog().under_replicated().len(), 0);
+    assert_eq!(desk.cluster.cluster_status().transfers, 0);
+    let moved = desk.cluster.list_incidents().incidents.iter().map(|incident| incident.bytes_moved).sum::<u64>();
+    assert_eq!(moved, 0, "nothing was lost, so it is put down to no incident");
+}
+
+#[test]
+fn a_copy_that_could_not_be_fetched_is_asked_for_again_a_quarter_of_a_second_later() {
+    let (mut desk, told) = ten_thin_segments();
+    fetched(&mut desk, 20, told[0], Some(ErrorCode::NotHeld));
+    let others: Vec<CopyRecord> = told_to_fetch(&mut desk, 20);
+    assert!(!others.contains(&told[0]), "the next one in its place");
+    for copy in told[1..].iter().chain(&others).copied().collect::<Vec<_>>() {
+        fetched(&mut desk, 20, copy, None);
+    }
+    let mut again = told_to_fetch(&mut desk, 20);
+    while let Some(copy) = again.pop() {
+        assert_ne!(copy, told[0]);
+        fetched(&mut desk, 20, copy, None);
+        again.extend(told_to_fetch(&mut desk, 20));
+    }
+    assert_eq!(desk.cluster.catalog().under_replicated().len(), 1);
+    desk.wait(200, &[11, 21]);
+    assert_eq!(told_to_fetch(&mut desk, 20), []);
+    desk.wait(50, &[11, 21]);
+    assert_eq!(told_to_fetch(&mut desk, 20), [told[0]]);
+    fetched(&mut desk, 20, told[0], None);
+    assert_eq!(desk.cluster.catalog().under_replicated().len(), 0);
+}
+
+#[test]
+fn a_copy_that_does_not_come_is_asked_for_again_after_twice_the_time_that_its_bytes_may_take() {
+    let (mut desk, told) = ten_thin_segments();
+    let patience = 2 * (5_000 + LONG * 4 * 1000 / (64 * 1024)); // for 16 KiB, with 64 KiB a second at least
+    desk.wait(patience - 50, &[11, 21]);
+    assert_eq!(told_to_fetch(&mut desk, 20), []);
+    desk.wait(50, &[11, 21]);
+    assert_eq!(told_to_fetch(&mut desk, 20), told);
+    for copy in told.iter().chain(&told).copied().collect::<Vec<_>>() {
+        fetched(&mut desk, 20, copy, None);
+    }
+    let open = desk.cluster.catalog().under_replicated().len();
+    assert_eq!(open, 6, "what came second changes nothing");
+}
+
+#[test]
+fn with_copies_left_repair_waits_a_second_for_the_worker_and_with_the_last_one_it_does_not() {
+    for (replication, waits) in [(3, true), (2, false)] {
+        let mut desk = Desk::with_replication(replication);
+        for (n, id) in (1..).zip(["w1", "w2", "w3", "w4"]) {
+            desk.register(10 * n, id, 1, vec![]);
+        }
+        desk.client(1);
+        desk.sent.clear();
+        desk.say(1, create(1, "a", 4));
+        let all = [10, 20, 30, 40];
+        let beats = [11, 21, 31, 41];
+        desk.reserved(&all);
+        let plan = planned(&mut desk, 1);
+        let workers: Vec<WorkerId> = plan.workers.iter().map(|endpoint| endpoint.worker.clone()).collect();
+        let conn_of = |worker: &WorkerId| 10 * worker.as_str()[1..].parse::<u64>().expect("w and a number");
+        let copy = CopyRecord(plan.version, 0, 7, 16);
+        for worker in &workers {
+            desk.say(conn_of(worker), Message::new(CopiesChanged { stored: vec![copy], broken: vec![] }));
+        }
+        let segments = vec![WrittenSegment(0, 7, workers.clone())];
+        desk.say(1, Message::request(2, CommitArray { version: plan.version, segments }));
+        let dead = conn_of(&workers[0]);
+        let spare = all.into_iter().find(|conn| workers.iter().all(|worker| conn_of(worker) != *conn));
+        desk.wait(5_000, &beats);
+        desk.sent.clear();
+        desk.step(Event::Disconnected { conn: dead, why: "killed".into() });
+        let alive: Vec<ConnId> = beats.into_iter().filter(|conn| conn - 1 != dead).collect();
+        let told = |desk: &mut Desk| match spare.filter(|_| waits) {
+            Some(spare) => told_to_fetch(desk, spare).len(),
+            None => all.iter().map(|conn| told_to_fetch(desk, *conn).len()).sum(),
+        };
+        assert_eq!(told(&mut desk), usize::from(!waits));
+        desk.wait(950, &alive);
+        assert_eq!(told(&mut desk), 0);
+        desk.wait(50, &alive);
+        assert_eq!(told(&mut desk), usize::from(waits));
+    }
+}
+
+#[test]
+fn copies_beyond_what_is_wanted_are_dropped_and_those_of_the_catalog_are_kept() {
+    let mut desk = two_workers();
+    let version = store(&mut desk, 1, "a");
+    desk.register(30, "w3", 1, vec![]);
+    desk.sent.clear();
+    let copy = CopyRecord(version, 0, 7, 16);
+    desk.say(30, Message::new(CopiesChanged { stored: vec![copy], broken: vec![] }));
+    assert_eq!(desk.heard_kinds(30), ["DROP_COPIES"]);
+    desk.say(10, Message::new(CopiesChanged { stored: vec![copy], broken: vec![] }));
+    assert_eq!(desk.heard_kinds(10), [""; 0]);
+    let other_bytes = CopyRecord(version, 0, 8, 16);
+    desk.say(20, Message::new(CopiesChanged { stored: vec![other_bytes], broken: vec![] }));
+    assert_eq!(desk.heard_kinds(20), ["DROP_COPIES"]);
+}
+
+#[test]
+fn what_a_draining_worker_holds_alone_is_copied_before_it_may_leave() {
+    let (mut desk, mut told) = ten_thin_segments();
+    desk.say(10, Message::new(WorkerStatus { state: WorkerStage::Draining }));
+    while let Some(copy) = told.pop() {
+        assert_eq!(desk.heard_kinds(10), [""; 0]);
+        fetched(&mut desk, 20, copy, None);
+        told.extend(told_to_fetch(&mut desk, 20));
+    }
+    assert_eq!(desk.heard_kinds(10), ["WORKER_STATUS"]);
+}
+
+#[test]
+fn a_digest_that_changes_all_the_time_is_not_asked_about_and_one_that_stays_is() {
+    let mut desk = two_workers();
+    let beat = |desk: &mut Desk, value: u32| {
+        let mut digest = Digest::default();
+        digest.toggle(CopyId(VersionId(1), 0), value);
+        let heartbeat = Heartbeat { digest, copies: 0, memory_used_bytes: 0, memory_idle_bytes: 0, tasks: 0 };
+        desk.say(11, Message::new(heartbeat));
+        desk.wait(50, &[21]);
+    };
+    for n in 0..60 {
+        beat(&mut desk, n / 2); // each for 100 ms: copies come and go
+    }
+    assert_eq!(desk.heard_kinds(10), [""; 0]);
+    for _ in 0..20 {
+        assert_eq!(desk.heard_kinds(10), [""; 0]);
+        beat(&mut desk, 1000);
+    }
+    beat(&mut desk, 1000);
+    assert_eq!(desk.heard_kinds(10), ["SEND_INVENTORY"]);
+}

@@ -115,6 +115,20 @@ impl Upload {
 
 impl Cluster {
     pub(super) fn on_create_array(&mut self, key: Key, create: CreateArray) -> Result<Answer, WireError> {
+        let planned = self.uploads.iter().find(|(_, upload)| upload.created_by == key && upload.is_of(&create));
+        let planned = planned.map(|(version, _)| *version);
+        let answer = self.plan_array(key, create);
+        // A request that comes again may be refused though it was not at first; whoever is told that will not go on.
+        if let (Some(version), Err(_)) = (planned, &answer) {
+            if let Some(upload) = self.uploads.get_mut(&version) {
+                upload.planning = None; // its answer is this one
+            }
+            self.abandon(version);
+        }
+        answer
+    }
+
+    fn plan_array(&mut self, key: Key, create: CreateArray) -> Result<Answer, WireError> {
         name::check_new_array(&create.array_id)?;
         let len = checked_length(&create)?;
         if self.catalog.find(&create.array_id).is_some() && !create.replace {

@@ -202,7 +202,15 @@ impl Cluster {
         if self.hopes() {
             return Ok(Some(Answer::Park(format!("{demanded} workers; {there} are alive"))));
         }
+        let alive = self.members.values().filter(|member| member.up).count();
         Err(match there {
+            0 if alive > 0 => {
+                let text = format!(
+                    "none of the {alive} workers that are alive takes new copies: they are leaving, or of the original system; start \
+                     one more: worker --id w1 --master HOST:PORT"
+                );
+                WireError::new(ErrorCode::NoWorkers, text)
+            }
             0 => WireError::new(
                 ErrorCode::NoWorkers,
                 "there is no worker; start some: worker --id w1 --master HOST:PORT",

@@ -13,9 +13,11 @@
 //! all logs are printed and the directory with the logs stays.
 
 pub mod level1;
+pub mod links;
 pub mod oracle;
 mod process;
 mod programs;
+pub mod proxy;
 pub mod raw;
 pub mod wait;
 
@@ -23,6 +25,7 @@ pub use process::{Group, Ran, run};
 pub use programs::Programs;
 
 use client::Cluster;
+use links::{Link, Links};
 use process::Process;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -49,11 +52,19 @@ pub struct Setup {
     threads: usize,
     master_flags: Vec<String>,
     worker_flags: Vec<String>,
+    links: bool,
 }
 
 impl Default for Setup {
     fn default() -> Setup {
-        Setup { workers: 3, replication: 2, threads: 1, master_flags: Vec::new(), worker_flags: Vec::new() }
+        Setup {
+            workers: 3,
+            replication: 2,
+            threads: 1,
+            master_flags: Vec::new(),
+            worker_flags: Vec::new(),
+            links: false,
+        }
     }
 }
 
@@ -93,6 +104,12 @@ impl Setup {
         self
     }
 
+    /// With links between all nodes that can be spoiled: [`Processes::links`].
+    pub fn links(mut self) -> Setup {
+        self.links = true;
+        self
+    }
+
     /// Starts it, and waits until all workers are alive.
     pub fn start(self) -> Processes {
         let mut processes = self.nothing();
@@ -112,6 +129,7 @@ impl Setup {
             group: Group::start(directory.path()),
             directory,
             master_address: "127.0.0.1:0".to_string(),
+            links: Links::default(),
             processes: BTreeMap::new(),
             setup: self,
         }
@@ -125,6 +143,7 @@ pub struct Processes {
     group: Group,
     directory: TempDir,
     master_address: String,
+    links: Links,
     /// By name: `master`, or the worker's id.
     processes: BTreeMap<String, Process>,
     setup: Setup,
@@ -146,9 +165,26 @@ impl Processes {
         self.directory().join("data")
     }
 
-    /// A client of its own.
+    /// The links between all nodes, if the setup has them.
+    pub fn links(&self) -> &Links {
+        &self.links
+    }
+
+    /// A client of its own, behind the clients' link if there is one.
     pub fn connect(&self) -> Cluster {
-        let builder = Cluster::builder().masters(&self.master_address).timeout(CALL_TIMEOUT);
+        match self.setup.links {
+            true => self.connect_to(self.links.get(&Link::Clients).address()),
+            false => self.connect_directly(),
+        }
+    }
+
+    /// A client that no link keeps from the master.
+    pub fn connect_directly(&self) -> Cluster {
+        self.connect_to(&self.master_address)
+    }
+
+    fn connect_to(&self, address: &str) -> Cluster {
+        let builder = Cluster::builder().masters(address).timeout(CALL_TIMEOUT);
         builder.connect_timeout(SOON).connect().expect("the master can be reached")
     }
 
@@ -194,14 +230,31 @@ impl Processes {
         let process = self.spawn("master", command);
         self.master_address = process.address.clone();
         self.processes.insert("master".to_string(), process);
+        if self.setup.links {
+            self.links.open(Link::Clients);
+            self.links.lead_to_master(&self.master_address);
+        }
     }
 
     /// Starts a worker, or a new life of one.
     pub fn start_worker(&mut self, id: &str) {
         let mut command = Command::new(&self.programs.worker);
-        command.args(["--id", id, "--master", &self.master_address, "--threads", &self.setup.threads.to_string()]);
-        command.args(&self.setup.worker_flags);
+        command.args(["--id", id, "--threads", &self.setup.threads.to_string()]).args(&self.setup.worker_flags);
+        if self.setup.links {
+            let control = self.links.open(Link::control(id));
+            control.lead_to(&self.master_address);
+            command.args(["--master", control.address()]);
+            // What goes through shared memory goes through no link.
+            let data = self.links.open(Link::data(id));
+            data.lead_nowhere_yet(); // the master tries it before we know its port
+            command.args(["--no-shared-memory", "--advertise", data.address()]);
+        } else {
+            command.args(["--master", &self.master_address]);
+        }
         let process = self.spawn(id, command);
+        if self.setup.links {
+            self.links.get(&Link::data(id)).lead_to(&process.address);
+        }
         self.processes.insert(id.to_string(), process);
     }
 
@@ -275,7 +328,7 @@ impl Processes {
 
     /// Waits until so many workers are alive.
     pub fn wait_alive(&self, count: usize) {
-        let client = self.connect();
+        let client = self.connect_directly();
         until(&format!("{count} workers alive"), SOON, || {
             let alive = client.status().ok()?.workers_alive as usize;
             (alive == count).then_some(())
@@ -284,7 +337,7 @@ impl Processes {
 
     /// Waits until so many workers are alive and every segment has all its copies.
     pub fn wait_whole(&self, workers: usize) {
-        let client = self.connect();
+        let client = self.connect_directly();
         until(&format!("{workers} workers with all copies"), SOON, || {
             let status = client.status().ok()?;
             let whole = status.workers_alive as usize == workers && status.workers_suspect == 0;

@@ -6,7 +6,7 @@
 //! seed gives the same run, event by event. The parts: [`network`] (connections with delay and loss, requests to data
 //! ports), [`processes`] (master, workers: start, kill, pause), [`disk`] (the log in its file), [`clock`] (what time each node
 //! believes it is), [`clients`], [`wishes`] and [`shared`] (what they do, and what they must be answered), [`model`] and
-//! [`linearizability`](crate::linearizability) (the right answers), [`faults`] (what goes wrong), [`outcome`] (what that changed), [`checks`] (what must hold).
+//! [`linearizability`] (the right answers), [`faults`] (what goes wrong), [`outcome`] (what that changed), [`checks`] (what must hold).
 //!
 //! What is random is drawn by each node from a sequence of its own, so leaving out a fault changes nothing but what follows
 //! from it: that is how a run tells whether a fault mattered.

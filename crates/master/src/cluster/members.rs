@@ -413,6 +413,7 @@ impl Cluster {
         redispatched: u64,
     ) {
         log::warn!("worker {worker} is down: {cause}");
+        protocol::fault_point!(DeathNotProposed);
         let silence_ms = silence.as_millis() as u64;
         let incident = incident(kind, Some(worker.clone()), self.now.unix_ms, cause.to_string(), silence_ms);
         let then = Then::IncidentRecorded { detected: self.now.elapsed, operations_running, redispatched };
@@ -519,6 +520,7 @@ impl Cluster {
         for worker in leaving {
             if self.is_dispensable(&worker) {
                 log::info!("worker {worker} may leave: nothing depends on it");
+                protocol::fault_point!(DrainedNotTold);
                 self.tell(&worker, WorkerStatus { state: WorkerStage::Drained });
                 if let Some(member) = self.members.get_mut(&worker) {
                     member.drained = true;
@@ -547,6 +549,7 @@ impl Cluster {
         let fetching = self.transfers.keys().filter(|(copy, target)| target == worker && of_version.contains(copy));
         let fetching: Vec<CopyId> = fetching.map(|(copy, _)| *copy).collect();
         fetching.into_iter().for_each(|copy| self.forget_transfer(copy, worker));
+        protocol::fault_point!(DropNotTold);
         self.tell(worker, DropCopies { versions: vec![version], copies: vec![] });
     }
 

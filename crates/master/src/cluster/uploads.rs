@@ -277,6 +277,7 @@ impl Cluster {
             }
             self.call_reserve(&worker, Reserve { version, ticket: ticket.clone(), dtype, segments });
         }
+        protocol::fault_point!(RoomAskedFor);
         self.finish_plan(version);
     }
 
@@ -343,6 +344,7 @@ impl Cluster {
         if let Some(upload) = self.uploads.get_mut(&version) {
             upload.planning = None;
         }
+        protocol::fault_point!(PlanNotTold);
         self.answer(key, plan.into());
     }
 
@@ -502,6 +504,7 @@ impl Cluster {
         if planted::bug!(ReplyBeforeLog) {
             self.answer(key, body.clone());
         }
+        protocol::fault_point!(ArrayNotProposed);
         self.propose(command, true, Then::UploadCommitted { version, key, body });
     }
 

@@ -13,6 +13,7 @@
 //! | `advance ms=N us=N` | lets time pass |
 //! | `until-written COMMAND` | until such a command is in the master's log |
 //! | `kill`, `start`, `pause`, `continue` `NODE`; `drain W`; `power-loss`; `reset W`, `reset-client N` | what can happen to processes and connections |
+//! | `cut FROM TO ms=N` | nothing comes through in that direction for so long |
 //! | `flip W NAME segment=N` | a bit of a copy flips |
 //! | `late W TYPE` | the last instruction of this type to a worker comes once more |
 //! | `join W` | one more worker |
@@ -183,6 +184,10 @@ fn act(world: &mut World, line: &mut Line) -> Output {
         }
         "reset" => world.reset_links_of(line.node()?),
         "reset-client" => world.reset_links_of(Node::Client(line.next()?.parse::<usize>()? - 1)),
+        "cut" => {
+            let (from, to) = (line.node()?, line.node()?);
+            world.cut_direction(from, to, Duration::from_millis(line.take("ms")?.unwrap_or(1000)));
+        }
         "flip" => {
             let (worker, name) = (line.worker()?, line.next()?);
             let copy = CopyId(version_of(world, &name).ok_or("no such array")?, line.take("segment")?.unwrap_or(0));

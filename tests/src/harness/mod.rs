@@ -13,9 +13,11 @@
 //! all logs are printed and the directory with the logs stays.
 
 pub mod level1;
+pub mod links;
 pub mod oracle;
 mod process;
 mod programs;
+pub mod proxy;
 pub mod raw;
 pub mod wait;
 
@@ -23,6 +25,7 @@ pub use process::{Group, Ran, run};
 pub use programs::Programs;
 
 use client::Cluster;
+use links::{Link, Links};
 use process::Process;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -38,6 +41,9 @@ pub const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long what should happen soon may take before a test gives up.
 pub const SOON: Duration = Duration::from_secs(30);
 
+/// Where a program with fault points looks for what is to happen.
+const FAULT: &str = "DARRAY_FAULT";
+
 /// How many lines of every log are printed when a test fails.
 const LOG_LINES_SHOWN: usize = 40;
 
@@ -49,11 +55,21 @@ pub struct Setup {
     threads: usize,
     master_flags: Vec<String>,
     worker_flags: Vec<String>,
+    links: bool,
+    faulty: Option<PathBuf>,
 }
 
 impl Default for Setup {
     fn default() -> Setup {
-        Setup { workers: 3, replication: 2, threads: 1, master_flags: Vec::new(), worker_flags: Vec::new() }
+        Setup {
+            workers: 3,
+            replication: 2,
+            threads: 1,
+            master_flags: Vec::new(),
+            worker_flags: Vec::new(),
+            links: false,
+            faulty: None,
+        }
     }
 }
 
@@ -93,25 +109,35 @@ impl Setup {
         self
     }
 
+    /// With links between all nodes that can be spoiled: [`Processes::links`].
+    pub fn links(mut self) -> Setup {
+        self.links = true;
+        self
+    }
+
+    /// With the program `faulty` as master and workers, so that they can be [armed](Processes::arm).
+    pub fn faulty(mut self, program: &str) -> Setup {
+        self.faulty = Some(program.into());
+        self
+    }
+
     /// Starts it, and waits until all workers are alive.
     pub fn start(self) -> Processes {
         let mut processes = self.nothing();
-        processes.start_master();
-        for n in 1..=processes.setup.workers {
-            processes.start_worker(&format!("w{n}"));
-        }
+        processes.start_all();
         processes.wait_alive(processes.setup.workers);
         processes
     }
 
     /// What no process is in yet.
-    fn nothing(self) -> Processes {
+    pub fn nothing(self) -> Processes {
         let directory = tempfile::Builder::new().prefix("darray-test-").tempdir().expect("a temporary directory");
         Processes {
-            programs: Programs::built(),
             group: Group::start(directory.path()),
             directory,
             master_address: "127.0.0.1:0".to_string(),
+            links: Links::default(),
+            armed: BTreeMap::new(),
             processes: BTreeMap::new(),
             setup: self,
         }
@@ -121,10 +147,12 @@ impl Setup {
 /// A running cluster. Dropping it ends all its processes.
 #[derive(Debug)]
 pub struct Processes {
-    programs: &'static Programs,
     group: Group,
     directory: TempDir,
     master_address: String,
+    links: Links,
+    /// The faults that wait for the next life of a process.
+    armed: BTreeMap<String, String>,
     /// By name: `master`, or the worker's id.
     processes: BTreeMap<String, Process>,
     setup: Setup,
@@ -146,9 +174,26 @@ impl Processes {
         self.directory().join("data")
     }
 
-    /// A client of its own.
+    /// The links between all nodes, if the setup has them.
+    pub fn links(&self) -> &Links {
+        &self.links
+    }
+
+    /// A client of its own, behind the clients' link if there is one.
     pub fn connect(&self) -> Cluster {
-        let builder = Cluster::builder().masters(&self.master_address).timeout(CALL_TIMEOUT);
+        match self.setup.links {
+            true => self.connect_to(self.links.get(&Link::Clients).address()),
+            false => self.connect_directly(),
+        }
+    }
+
+    /// A client that no link keeps from the master.
+    pub fn connect_directly(&self) -> Cluster {
+        self.connect_to(&self.master_address)
+    }
+
+    fn connect_to(&self, address: &str) -> Cluster {
+        let builder = Cluster::builder().masters(address).timeout(CALL_TIMEOUT);
         builder.connect_timeout(SOON).connect().expect("the master can be reached")
     }
 
@@ -159,7 +204,7 @@ impl Processes {
 
     /// Runs the program `client` with these words and this standard input.
     pub fn client_with_input(&self, line: &str, input: &[u8]) -> Ran {
-        let mut command = Command::new(&self.programs.client);
+        let mut command = Command::new(&Programs::built().client);
         command.args(line.split_whitespace()).env("DARRAY_MASTER", &self.master_address).env_remove("RUST_LOG");
         command.current_dir(self.directory());
         run(&mut command, input)
@@ -167,7 +212,7 @@ impl Processes {
 
     /// Starts the program `client` with these words, as a process of this name.
     pub fn start_client(&mut self, name: &str, line: &str) {
-        let mut command = Command::new(&self.programs.client);
+        let mut command = Command::new(&Programs::built().client);
         command.args(["--master", &self.master_address]).args(line.split_whitespace());
         let started = Process::start_silent(command, &self.group, &self.log(name));
         self.processes.insert(name.to_string(), started.unwrap_or_else(|e| panic!("starting {name}: {e}")));
@@ -180,6 +225,19 @@ impl Processes {
         maps.lines().filter(|line| line.contains("memfd:darray-ring")).count()
     }
 
+    /// Starts the master and all workers.
+    pub fn start_all(&mut self) {
+        self.start_master();
+        for n in 1..=self.setup.workers {
+            self.start_worker(&format!("w{n}"));
+        }
+    }
+
+    /// Has the next life of a process, and only that one, meet with a fault; see `protocol::fault`.
+    pub fn arm(&mut self, name: &str, fault: String) {
+        self.armed.insert(name.to_string(), fault);
+    }
+
     /// Starts a master, on the port and data of the one before if there was one.
     pub fn start_master(&mut self) {
         let data_dir = self.data_dir();
@@ -188,24 +246,62 @@ impl Processes {
 
     /// Starts a master on the port of the one before and some data directory.
     pub fn start_master_on(&mut self, data_dir: &Path) {
-        let mut command = Command::new(&self.programs.master);
+        let mut command = self.program("master");
         command.args(["--listen", &self.master_address, "--replication", &self.setup.replication.to_string()]);
         command.arg("--data-dir").arg(data_dir).args(&self.setup.master_flags);
-        let process = self.spawn("master", command);
+        let process = self.spawn_perhaps_armed("master", command);
         self.master_address = process.address.clone();
         self.processes.insert("master".to_string(), process);
+        if self.setup.links {
+            self.links.open(Link::Clients);
+            self.links.lead_to_master(&self.master_address);
+        }
     }
 
     /// Starts a worker, or a new life of one.
     pub fn start_worker(&mut self, id: &str) {
-        let mut command = Command::new(&self.programs.worker);
-        command.args(["--id", id, "--master", &self.master_address, "--threads", &self.setup.threads.to_string()]);
-        command.args(&self.setup.worker_flags);
-        let process = self.spawn(id, command);
+        let mut command = self.program("worker");
+        command.args(["--id", id, "--threads", &self.setup.threads.to_string()]).args(&self.setup.worker_flags);
+        if self.setup.links {
+            let control = self.links.open(Link::control(id));
+            control.lead_to(&self.master_address);
+            command.args(["--master", control.address()]);
+            // What goes through shared memory goes through no link.
+            let data = self.links.open(Link::data(id));
+            data.lead_nowhere_yet(); // the master tries it before we know its port
+            command.args(["--no-shared-memory", "--advertise", data.address()]);
+        } else {
+            command.args(["--master", &self.master_address]);
+        }
+        let process = self.spawn_perhaps_armed(id, command);
+        if self.setup.links {
+            self.links.get(&Link::data(id)).lead_to(&process.address);
+        }
         self.processes.insert(id.to_string(), process);
     }
 
-    fn spawn(&self, name: &str, command: Command) -> Process {
+    /// The program `master` or `worker`, or that with fault points in its place.
+    fn program(&self, role: &str) -> Command {
+        match (&self.setup.faulty, role) {
+            (None, "master") => Command::new(&Programs::built().master),
+            (None, _) => Command::new(&Programs::built().worker),
+            (Some(faulty), _) => {
+                let mut command = Command::new(faulty);
+                command.arg(role);
+                command
+            }
+        }
+    }
+
+    /// Starts a process. One that is armed may die before it says where it listens; then it has another life.
+    fn spawn_perhaps_armed(&mut self, name: &str, mut command: Command) -> Process {
+        let Some(fault) = self.armed.remove(name) else { return self.spawn(name, &mut command) };
+        let started = Process::start(command.env(FAULT, fault), &self.group, &self.log(name));
+        command.env_remove(FAULT);
+        started.unwrap_or_else(|_| self.spawn(name, &mut command))
+    }
+
+    fn spawn(&self, name: &str, command: &mut Command) -> Process {
         Process::start(command, &self.group, &self.log(name)).unwrap_or_else(|e| panic!("starting {name}: {e}"))
     }
 
@@ -244,8 +340,13 @@ impl Processes {
 
     /// SIGTERM, and how the process ended.
     pub fn terminate(&mut self, name: &str) -> ExitStatus {
-        self.processes[name].signal(rustix::process::Signal::TERM);
+        self.drain(name);
         self.wait_end(name)
+    }
+
+    /// SIGTERM, without waiting for the end.
+    pub fn drain(&self, name: &str) {
+        self.processes[name].signal(rustix::process::Signal::TERM);
     }
 
     /// Waits for the end of a process that was told to end.
@@ -264,6 +365,11 @@ impl Processes {
         self.processes.keys().map(String::as_str)
     }
 
+    /// How a process has ended, if it has: by itself, or because it was told to.
+    pub fn ended(&mut self, name: &str) -> Option<ExitStatus> {
+        self.processes.get_mut(name)?.ended()
+    }
+
     /// Fails if a process has ended that nobody ended.
     pub fn check(&mut self) {
         for (name, process) in &mut self.processes {
@@ -275,7 +381,7 @@ impl Processes {
 
     /// Waits until so many workers are alive.
     pub fn wait_alive(&self, count: usize) {
-        let client = self.connect();
+        let client = self.connect_directly();
         until(&format!("{count} workers alive"), SOON, || {
             let alive = client.status().ok()?.workers_alive as usize;
             (alive == count).then_some(())
@@ -284,7 +390,7 @@ impl Processes {
 
     /// Waits until so many workers are alive and every segment has all its copies.
     pub fn wait_whole(&self, workers: usize) {
-        let client = self.connect();
+        let client = self.connect_directly();
         until(&format!("{workers} workers with all copies"), SOON, || {
             let status = client.status().ok()?;
             let whole = status.workers_alive as usize == workers && status.workers_suspect == 0;

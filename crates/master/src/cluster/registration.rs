@@ -159,6 +159,7 @@ impl Cluster {
         self.unreported.remove(&worker);
         self.send(conn, Message::reply(&message.head, self.hello()));
         let copies = self.take_inventory(&worker, inventory);
+        protocol::fault_point!(RegistrationNotProposed);
         let command = Command::WorkerUp { worker: worker.clone(), incarnation, copies, at: self.now.unix_ms };
         self.propose(command, true, Then::WorkerIsUp { worker, incarnation });
     }

@@ -299,6 +299,7 @@ impl Cluster {
             }
             self.call_reserve(&worker, Reserve { version, ticket: ticket.clone(), dtype, segments });
         }
+        protocol::fault_point!(RoomAskedFor);
         self.finish_plan(version);
     }
 
@@ -365,6 +366,7 @@ impl Cluster {
         if let Some(upload) = self.uploads.get_mut(&version) {
             upload.planning = None;
         }
+        protocol::fault_point!(PlanNotTold);
         self.answer(key, plan.into());
     }
 
@@ -524,6 +526,7 @@ impl Cluster {
         if planted::bug!(ReplyBeforeLog) {
             self.answer(key, body.clone());
         }
+        protocol::fault_point!(ArrayNotProposed);
         self.propose(command, true, Then::UploadCommitted { version, key, body });
     }
 

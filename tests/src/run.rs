@@ -8,6 +8,7 @@ use crate::sim::random::Random;
 use crate::sim::shared;
 use crate::sim::wishes::Wish;
 use crate::sim::{Action, Node, PLENTY, Plan, World};
+use protocol::message::client::Shutdown;
 use std::time::Duration;
 
 /// How long faults go on.
@@ -21,6 +22,15 @@ const HEALS_WITHIN: Duration = Duration::from_secs(10);
 
 /// In which time a worker that was asked to end is back.
 const DRAINS_WITHIN: Duration = Duration::from_secs(15);
+
+/// How long the cluster may keep what somebody has left behind: an upload, or what is read.
+const LEFT_FOR: Duration = Duration::from_secs(61);
+
+/// In which time it ends when it is told to.
+const ENDS_WITHIN: Duration = Duration::from_secs(5);
+
+/// Decides which seeds have odd clients: none of those that `tests/seeds` knew before there were any.
+const ODD: u64 = 0xddb;
 
 /// Memory that a run may fill.
 const LITTLE: u64 = 1 << 20;
@@ -63,7 +73,9 @@ impl Run {
         let worker_bytes = if random.one_in(10) { LITTLE } else { PLENTY };
         // Where there is no room for R copies a write has fewer, and its reply says so.
         let loss_allowed = may_lose || worker_bytes == LITTLE;
-        Run { seed, plan: Plan { workers, level_1, replication, clients, network, worker_bytes }, faults, loss_allowed }
+        let odd = Random::new(seed ^ ODD).one_in(4);
+        let plan = Plan { workers, level_1, replication, clients, network, worker_bytes, odd };
+        Run { seed, plan, faults, loss_allowed }
     }
 
     /// The same without the faults of one kind.
@@ -99,13 +111,13 @@ impl Run {
         assert!(whole, "{HEALS_WITHIN:?} after that not everything is as it was: {}", world.what_is_missing());
         self.read_everything(world);
         // What workers of level 1 compute late is in vain by now.
-        let end = world.now + Duration::from_secs(if self.plan.level_1 > 0 { 10 } else { 3 });
-        world.run_until(end);
+        let late = Duration::from_secs(if self.plan.level_1 > 0 { 10 } else { 3 });
+        world.run_until(world.now + if self.plan.odd { LEFT_FOR } else { late });
         world.check_healed();
         assert!(world.clients.iter().all(|client| !client.is_waiting()));
         assert!(world.is_alive(world.life(Node::Master)));
         world.see_incidents();
-        Summary {
+        let summary = Summary {
             events: world.events,
             wishes: world.clients.iter().map(|client| client.fulfilled).sum(),
             shared: world.check_histories(),
@@ -113,7 +125,19 @@ impl Run {
             simulated: world.now,
             trace_hash: world.trace_hash(),
             outcome: world.outcome.clone(),
+        };
+        if self.plan.odd {
+            self.shut_down(world);
         }
+        summary
+    }
+
+    /// A client has the cluster end.
+    fn shut_down(&self, world: &mut World) {
+        world.wish(0, Wish::Ask(Box::new(Shutdown {}.into())));
+        let nodes = || (0..self.plan.workers).map(Node::Worker).chain([Node::Master]);
+        let ended = world.run_while(ENDS_WITHIN, |world| nodes().any(|node| world.is_alive(world.life(node))));
+        assert!(ended, "{ENDS_WITHIN:?} after it was shut down the cluster has not ended");
     }
 
     /// Everything that is known is read once more, by who knows it; the names that all use by each of them.

@@ -249,8 +249,15 @@ impl Story {
     }
 
     fn start(&mut self, workers: usize, level_1: usize, replication: u32) -> String {
-        let plan =
-            Plan { workers, level_1, replication, clients: CLIENTS, network: still_network(), worker_bytes: PLENTY };
+        let plan = Plan {
+            workers,
+            level_1,
+            replication,
+            clients: CLIENTS,
+            network: still_network(),
+            worker_bytes: PLENTY,
+            odd: false,
+        };
         let mut world = World::new(1, plan);
         world.watched = true;
         world.start_master();

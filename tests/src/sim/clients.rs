@@ -63,6 +63,10 @@ pub struct ClientNode {
     pub made: u64,
     /// Wishes fulfilled.
     pub fulfilled: u64,
+    /// What it will do next, if that is decided.
+    pub(crate) next: Option<Wish>,
+    /// Whether it waits for a shorter time than anything may take.
+    pub(crate) is_impatient: bool,
 }
 
 impl ClientNode {
@@ -84,6 +88,8 @@ impl ClientNode {
             busy: false,
             made: 0,
             fulfilled: 0,
+            next: None,
+            is_impatient: false,
         }
     }
 
@@ -189,9 +195,11 @@ impl World {
             })),
             Wish::Delete { name } => call(DeleteArray { array_id: name.clone() }.into()),
             Wish::Ask(body) => call((**body).clone()),
+            Wish::Odd(odd) => call(odd.body.clone()),
         };
         let client = &mut self.clients[n];
         client.ended = None;
+        client.is_impatient = patience < PATIENCE;
         client.jobs += 1;
         client.job = Some((wish, job, deadline));
         client.began = self.now;

@@ -5,7 +5,7 @@
 //! its node, and performs what the node's state machine says. One seed decides everything that is random, so the same
 //! seed gives the same run, event by event. The parts: [`network`] (connections with delay and loss, requests to data
 //! ports), [`processes`] (master, workers: start, kill, pause), [`disk`] (the log in its file), [`clock`] (what time each node
-//! believes it is), [`clients`], [`wishes`] and [`shared`] (what they do, and what they must be answered), [`model`] and
+//! believes it is), [`clients`], [`wishes`], [`odd`] and [`shared`] (what they do, and what they must be answered), [`model`] and
 //! [`linearizability`] (the right answers), [`faults`] (what goes wrong), [`outcome`] (what that changed), [`checks`] (what must hold).
 //!
 //! What is random is drawn by each node from a sequence of its own, so leaving out a fault changes nothing but what follows
@@ -23,6 +23,7 @@ pub mod disk;
 pub mod faults;
 pub mod model;
 pub mod network;
+pub mod odd;
 pub mod outcome;
 pub mod processes;
 pub mod random;
@@ -101,6 +102,8 @@ pub struct Plan {
     pub network: Network,
     /// Memory of every worker.
     pub worker_bytes: u64,
+    /// Whether clients do odd things, too: see [`odd`].
+    pub odd: bool,
 }
 
 /// The cluster and everything around it.
@@ -174,6 +177,8 @@ pub enum Chance {
     Effort,
     /// What it needs to be unpredictable.
     Entropy,
+    /// What it does that few do.
+    Odd,
 }
 
 /// Memory of a worker that nothing of a run fills.

@@ -106,7 +106,7 @@ impl World {
             return None; // as for names that one client uses
         }
         assert!(
-            !self.clients[n].busy || self.may_fail(code),
+            !self.clients[n].busy || self.may_fail(n, code),
             "at {:?} {} fails although nothing was lost: {error}",
             self.now,
             super::wishes::describe(wish)

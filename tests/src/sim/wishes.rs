@@ -3,9 +3,10 @@
 //! Every client has names of its own and does one thing after the other, so it knows exactly what each name must hold.
 //! Every array has contents that no other one has, from a seed.
 
-use super::clients::Ended;
+use super::clients::{Ended, PATIENCE};
 use super::faults::Kind;
 use super::model::{Computation, Content, Elements, Refused};
+use super::odd::Odd;
 use super::random::Random;
 use super::{Chance, Node, World};
 use crate::linearizability;
@@ -98,6 +99,8 @@ pub enum Wish {
     },
     /// Any other request.
     Ask(Box<Body>),
+    /// A request that few would make.
+    Odd(Box<Odd>),
 }
 
 impl World {
@@ -107,11 +110,11 @@ impl World {
         if !client.busy || client.is_waiting() || !self.is_alive(self.life(Node::Client(n))) {
             return;
         }
-        let wish = self.next_wish(n);
-        self.wish(n, wish);
+        let (wish, patience) = if self.plan.odd { self.odd_wish(n) } else { (self.next_wish(n), PATIENCE) };
+        self.wish_within(n, wish, patience);
     }
 
-    fn next_wish(&mut self, n: usize) -> Wish {
+    pub(crate) fn next_wish(&mut self, n: usize) -> Wish {
         let luck = self.luck(Node::Client(n), Chance::Choice);
         if luck.one_in(4) {
             return self.shared_wish(n);
@@ -298,6 +301,10 @@ impl World {
                 self.clients[n].names.remove(name);
                 "done".to_string()
             }
+            (Wish::Odd(odd), Ended::Answered(answer)) => {
+                learned = self.go_on(n, odd, answer);
+                answer.body.kind().to_string()
+            }
             (_, Ended::Answered(answer)) => told(&answer.body),
             (_, ended) => panic!("{who}: {wish:?} ends in {ended:?}"),
         };
@@ -321,6 +328,11 @@ impl World {
         if !self.clients[n].busy {
             return; // scripts say what they expect
         }
+        if let (Wish::Odd(odd), Some(code)) = (wish, error.code())
+            && self.may_be_refused(odd, code)
+        {
+            return;
+        }
         if let Error::Refused(refusal) = error
             && (self.must_be_refused(n, wish, refusal) || self.cannot_be_computed(wish, refusal, began))
         {
@@ -329,7 +341,7 @@ impl World {
         // A result that a power loss has made the newest again may be gone.
         let gone = matches!(wish, Wish::Get { array: false, .. }) && error.code() == Some(ErrorCode::SegmentsLost);
         assert!(
-            self.may_fail(error.code()) || gone && self.tally.contains_key(&Kind::PowerLoss),
+            self.may_fail(n, error.code()) || gone && self.tally.contains_key(&Kind::PowerLoss),
             "at {:?} {} fails although nothing was lost: {error}",
             self.now,
             describe(wish)
@@ -340,8 +352,9 @@ impl World {
     }
 
     /// Whether a call may fail with that, because of what was done to the cluster.
-    pub(crate) fn may_fail(&self, code: Option<ErrorCode>) -> bool {
+    pub(crate) fn may_fail(&self, n: usize, code: Option<ErrorCode>) -> bool {
         match code {
+            None | Some(ErrorCode::DeadlineExceeded) if self.clients[n].is_impatient => true,
             Some(
                 ErrorCode::SegmentsLost
                 | ErrorCode::NoWorkers
@@ -388,7 +401,7 @@ impl World {
                 names.remove(name);
                 into.iter().for_each(|into| drop(names.remove(into)));
             }
-            Wish::Ask(_) => {}
+            Wish::Ask(_) | Wish::Odd(_) => {}
         }
     }
 
@@ -489,5 +502,6 @@ pub fn describe(wish: &Wish) -> String {
         }
         Wish::Delete { name } => format!("delete {name}"),
         Wish::Ask(body) => body.kind().to_string(),
+        Wish::Odd(odd) => odd.body.kind().to_string(),
     }
 }

@@ -504,7 +504,8 @@ impl Cluster {
             array_id: upload.name.clone(),
             status: "created".to_string(),
             handle: name::handle(&upload.name, version),
-            copies: copies.map_or(replication, |copies| copies as u32),
+            // Those beyond it are dropped as soon as somebody looks.
+            copies: copies.map_or(replication, |copies| replication.min(copies as u32)),
             target: replication,
             crc32c: Some(combined_crc32c(&segments, |segment| upload.segment_bytes(segment))),
             durability: Durability::Synced,

@@ -305,6 +305,20 @@ fn a_copy_that_was_reported_before_the_commit_is_not_waited_for() {
     assert_eq!(copies_committed(&mut desk, 2), 2);
 }
 
+/// The first plan has failed half way, so there are more copies than there are meant to be; one of them will be dropped.
+#[test]
+fn no_more_copies_are_promised_than_will_be_kept() {
+    let mut desk = two_workers();
+    let version = planned_upload(&mut desk, 1, "a");
+    desk.register(30, "w3", 1, vec![]);
+    desk.say(1, replan(2, version, &["w1"]));
+    desk.reserved(&[20, 30]);
+    desk.heard(1);
+    [10, 20, 30].into_iter().for_each(|conn| arrives(&mut desk, conn, version));
+    desk.say(1, commit(3, version, &["w2", "w3"]));
+    assert_eq!(copies_committed(&mut desk, 3), 2);
+}
+
 #[test]
 fn a_draining_worker_stays_while_a_client_may_be_writing_to_it() {
     let mut desk = two_workers();

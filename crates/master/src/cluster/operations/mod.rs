@@ -536,7 +536,7 @@ impl Cluster {
         let copies = segments.iter().map(|NewSegment(_, holders)| holders.len() as u32).min();
         let reply = OperationComplete {
             status: OperationState::Complete,
-            copies: copies.unwrap_or(running.plan.replication),
+            copies: copies.map_or(running.plan.replication, |copies| copies.min(running.plan.replication)),
             crc32c: Some(combined_crc32c(&segments, |segment| self.result_copy(id, segment).bytes())),
             receipt: Some(running.receipt()),
             ..self.processing(id, running)

@@ -90,7 +90,7 @@ impl World {
                 undo(self, Undo::Continue(node));
             }
             // One at a time: when all leave, there is nobody to hand over to.
-            (Kind::Drain, Node::Worker(n)) if self.draining.is_none() => {
+            (Kind::Drain, Node::Worker(n)) if self.draining.is_none() && self.others_take_copies(n) => {
                 self.drain_worker(n);
             }
             (Kind::KillMaster | Kind::PowerLoss, _) => {

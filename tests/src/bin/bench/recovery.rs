@@ -266,7 +266,10 @@ fn busy(served: &Served, options: &Options) -> Result<String, String> {
         asked += 1;
     }
     let wrong = served.downs()? - before;
-    Ok(format!("{} s with all processors busy, {asked} requests: {wrong} workers taken for dead (must: 0)", busy.as_secs()))
+    Ok(format!(
+        "{} s with all processors busy, {asked} requests: {wrong} workers taken for dead (must: 0)",
+        busy.as_secs()
+    ))
 }
 
 /// A master that starts with many arrays in its log.

@@ -1,6 +1,9 @@
-//! Processes that may have few descriptors. What does not fit is refused with a reason, no process
+//! Processes that may have little: few descriptors, little memory of the system. What does not fit is refused with a reason, no process
 //! ends, and when others let go of what they had, all is as before.
 
+use client::Cluster;
+use protocol::ErrorCode;
+use std::time::Duration;
 use tests::harness::oracle::{Numbers, check_example1};
 use tests::harness::raw::Raw;
 use tests::harness::wait::until;
@@ -72,4 +75,31 @@ fn a_master_with_few_descriptors_refuses_and_goes_on() {
 #[test]
 fn a_worker_with_few_descriptors_refuses_and_goes_on() {
     few_descriptors(Setup::new().worker_limits(FEW_DESCRIPTORS), "w1");
+}
+
+/// The worker believes that it has much more memory than the system gives it.
+#[test]
+fn a_worker_that_the_system_gives_no_memory_refuses_and_goes_on() {
+    let setup = Setup::new().workers(1).replication(1).worker_limits("-d 600000").worker_flags("--memory 8G");
+    let mut cluster = setup.start();
+    let client = cluster.connect().with_timeout(Duration::from_secs(10));
+    let values = Numbers::new(1).doubles(4_000_000);
+    let store = |client: &Cluster, n: usize| client.create(&format!("a{n}"), &values);
+    let mut stored = 0;
+    let refusal = loop {
+        assert!(stored < 40, "so much does not fit");
+        match store(&client, stored) {
+            Ok(_) => stored += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(stored > 0);
+    assert_eq!(refusal.code(), Some(ErrorCode::InsufficientMemory), "{refusal}");
+    cluster.check();
+    for n in 0..stored {
+        assert!(client.get::<f64>(&format!("a{n}")).unwrap() == values, "what was stored before is there");
+        client.delete(&format!("a{n}")).unwrap();
+    }
+    until("room for the next one", SOON, || store(&client, stored).ok());
+    cluster.check();
 }

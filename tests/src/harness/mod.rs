@@ -57,6 +57,8 @@ pub struct Setup {
     worker_flags: Vec<String>,
     links: bool,
     faulty: Option<PathBuf>,
+    master_limits: String,
+    worker_limits: String,
 }
 
 impl Default for Setup {
@@ -69,6 +71,8 @@ impl Default for Setup {
             worker_flags: Vec::new(),
             links: false,
             faulty: None,
+            master_limits: String::new(),
+            worker_limits: String::new(),
         }
     }
 }
@@ -118,6 +122,18 @@ impl Setup {
     /// With the program `faulty` as master and workers, so that they can be [armed](Processes::arm).
     pub fn faulty(mut self, program: &str) -> Setup {
         self.faulty = Some(program.into());
+        self
+    }
+
+    /// What the master may have, in options of the shell's `ulimit`, separated by spaces: `-n 80`.
+    pub fn master_limits(mut self, limits: &str) -> Setup {
+        self.master_limits = limits.to_string();
+        self
+    }
+
+    /// The same for every worker.
+    pub fn worker_limits(mut self, limits: &str) -> Setup {
+        self.worker_limits = limits.to_string();
         self
     }
 
@@ -280,17 +296,23 @@ impl Processes {
         self.processes.insert(id.to_string(), process);
     }
 
-    /// The program `master` or `worker`, or that with fault points in its place.
+    /// The program `master` or `worker`, or that with fault points in its place, under its limits.
     fn program(&self, role: &str) -> Command {
-        match (&self.setup.faulty, role) {
-            (None, "master") => Command::new(&Programs::built().master),
-            (None, _) => Command::new(&Programs::built().worker),
-            (Some(faulty), _) => {
-                let mut command = Command::new(faulty);
-                command.arg(role);
-                command
-            }
+        if let Some(faulty) = &self.setup.faulty {
+            let mut command = Command::new(faulty);
+            command.arg(role);
+            return command;
         }
+        let (program, limits) = match role {
+            "master" => (&Programs::built().master, &self.setup.master_limits),
+            _ => (&Programs::built().worker, &self.setup.worker_limits),
+        };
+        if limits.is_empty() {
+            return Command::new(program);
+        }
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("ulimit {limits} && exec \"$0\" \"$@\"")]).arg(program);
+        command
     }
 
     /// Starts a process. One that is armed may die before it says where it listens; then it has another life.
@@ -358,6 +380,12 @@ impl Processes {
     /// The process id of one.
     pub fn id(&self, name: &str) -> u32 {
         self.processes[name].id()
+    }
+
+    /// How many descriptors a process has open, and how many threads it has.
+    pub fn open_things(&self, name: &str) -> [usize; 2] {
+        let pid = self.id(name);
+        ["fd", "task"].map(|what| std::fs::read_dir(format!("/proc/{pid}/{what}")).expect("it runs").count())
     }
 
     /// The names of the processes that should be there.

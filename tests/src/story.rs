@@ -81,6 +81,7 @@ impl Line {
     fn node(&mut self) -> Result<Node, Box<dyn Error>> {
         match self.next()?.as_str() {
             "master" => Ok(Node::Master),
+            client if client.starts_with('c') => Ok(Node::Client(client[1..].parse::<usize>()? - 1)),
             worker => Ok(Node::Worker(worker.trim_start_matches('w').parse::<usize>()? - 1)),
         }
     }
@@ -156,12 +157,14 @@ fn act(world: &mut World, line: &mut Line) -> Output {
         }
         "kill" => match line.node()? {
             Node::Worker(n) => world.kill_worker(n),
-            _ => world.kill_master(false),
+            Node::Master => world.kill_master(false),
+            Node::Client(_) => return Err("clients live on".into()),
         },
         "power-loss" => world.kill_master(true),
         "start" => match line.node()? {
             Node::Worker(n) => world.start_worker(n),
-            _ => world.start_master(),
+            Node::Master => world.start_master(),
+            Node::Client(_) => return Err("clients live on".into()),
         },
         "until-written" => {
             let command = line.next()?;

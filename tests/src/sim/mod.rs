@@ -123,6 +123,8 @@ pub struct World {
     pub(crate) conns: BTreeMap<u64, Conn>,
     /// Who has closed which connection: nothing arrives there any more.
     pub(crate) hung_up: BTreeSet<(u64, Node)>,
+    /// Connections that were reset: nothing arrives on them any more.
+    severed: BTreeSet<u64>,
     pub(crate) rpcs: BTreeMap<u64, Rpc>,
     next_number: u64,
     ticks: BTreeMap<Life, Duration>,
@@ -200,6 +202,7 @@ impl World {
             clients: Vec::new(),
             conns: BTreeMap::new(),
             hung_up: BTreeSet::new(),
+            severed: BTreeSet::new(),
             rpcs: BTreeMap::new(),
             next_number: 1,
             ticks: BTreeMap::new(),

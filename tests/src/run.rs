@@ -8,7 +8,7 @@ use crate::sim::random::Random;
 use crate::sim::shared;
 use crate::sim::wishes::Wish;
 use crate::sim::{Action, Node, PLENTY, Plan, World};
-use protocol::message::client::Shutdown;
+use protocol::message::client::{Shutdown, Status};
 use std::time::Duration;
 
 /// How long faults go on.
@@ -96,7 +96,9 @@ impl Run {
         }
         for client in 0..self.plan.clients {
             world.clients[client].busy = true;
-            world.at(Duration::from_millis(500), Action::ClientActs { client });
+            // Odd ones do not wait for the cluster to be there.
+            let begins = Duration::from_millis(if self.plan.odd { 0 } else { 500 });
+            world.at(begins, Action::ClientActs { client });
         }
         world.run_until(FAULTS_LAST);
         world.heal();
@@ -112,6 +114,9 @@ impl Run {
         self.read_everything(world);
         // What workers of level 1 compute late is in vain by now.
         let late = Duration::from_secs(if self.plan.level_1 > 0 { 10 } else { 3 });
+        if self.plan.odd {
+            world.forget_sessions();
+        }
         world.run_until(world.now + if self.plan.odd { LEFT_FOR } else { late });
         world.check_healed();
         assert!(world.clients.iter().all(|client| !client.is_waiting()));
@@ -135,6 +140,9 @@ impl Run {
     /// A client has the cluster end.
     fn shut_down(&self, world: &mut World) {
         world.wish(0, Wish::Ask(Box::new(Shutdown {}.into())));
+        if self.plan.clients > 1 {
+            world.wish(1, Wish::Ask(Box::new(Status {}.into()))); // perhaps it is not answered any more
+        }
         let nodes = || (0..self.plan.workers).map(Node::Worker).chain([Node::Master]);
         let ended = world.run_while(ENDS_WITHIN, |world| nodes().any(|node| world.is_alive(world.life(node))));
         assert!(ended, "{ENDS_WITHIN:?} after it was shut down the cluster has not ended");

@@ -103,6 +103,11 @@ impl ClientNode {
         self.job.as_ref().map(|(wish, ..)| wish)
     }
 
+    /// The number of what it waits for, or has waited for last.
+    pub(crate) fn jobs(&self) -> u64 {
+        self.jobs
+    }
+
     /// Whether it waits for something.
     pub fn is_waiting(&self) -> bool {
         self.job.is_some()
@@ -261,6 +266,24 @@ impl World {
     pub(crate) fn tick_client(&mut self, n: usize) {
         self.step_session(n, retry::Event::Tick);
         self.step_job(n, None);
+    }
+
+    /// A client does not want any more what it wished for, if that is what it still waits for.
+    pub(crate) fn on_client_cancels(&mut self, n: usize, job: u64) {
+        let client = &mut self.clients[n];
+        if client.jobs != job || client.job.is_none() {
+            return;
+        }
+        if let Some((_, Job::Download { .. }, _)) = &client.job {
+            self.step_job(n, Some(JobEvent::Download(download::Event::Stop)));
+        }
+        let calls: Vec<u64> =
+            self.clients[n].asks.iter().filter(|(_, ask)| **ask != 0).map(|(call, _)| *call).collect();
+        for call in calls {
+            self.clients[n].asks.remove(&call);
+            self.step_session(n, retry::Event::GiveUp { call });
+        }
+        self.end_wish(n, Ended::Failed(Error::Cancelled { doing: "a wish".to_string() }));
     }
 
     fn schedule_client(&mut self, n: usize) {

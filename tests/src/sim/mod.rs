@@ -40,7 +40,9 @@ use processes::{MasterNode, Process, WorkerNode};
 use protocol::WorkerId;
 use random::Random;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
+use worker::store::Pool;
 
 /// Who it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -81,6 +83,8 @@ pub enum Action {
     RpcExpires { rpc: u64 },
     /// A client does the next thing.
     ClientActs { client: usize },
+    /// It does not want any more what it wished for with this job.
+    ClientCancels { client: usize, job: u64 },
     /// Something goes wrong; how often it has waited for a node that is at work.
     Fault { fault: Fault, waited: u32 },
     /// It ends, or goes on.
@@ -119,6 +123,8 @@ pub struct World {
     pub(crate) processes: BTreeMap<Node, Process>,
     pub(crate) master: MasterNode,
     pub(crate) workers: Vec<WorkerNode>,
+    /// The memory that all stand-ins for workers of level 1 share.
+    pub(crate) pool: Arc<Pool>,
     pub(crate) clients: Vec<ClientNode>,
     pub(crate) conns: BTreeMap<u64, Conn>,
     /// Who has closed which connection: nothing arrives there any more.
@@ -199,6 +205,7 @@ impl World {
             processes: BTreeMap::new(),
             master: MasterNode::new(plan.replication),
             workers: (0..plan.workers).map(|_| WorkerNode::default()).collect(),
+            pool: Pool::new(plan.worker_bytes * plan.level_1 as u64, "start fewer of them"),
             clients: Vec::new(),
             conns: BTreeMap::new(),
             hung_up: BTreeSet::new(),
@@ -350,7 +357,9 @@ impl World {
             Action::RpcReturns { rpc, .. } | Action::RpcExpires { rpc } => self.rpcs.get(rpc).map(|rpc| rpc.from),
             // The disk goes on while the process stands still; what it has done is told when that runs again.
             Action::Written { life } => Some((Node::Master, *life)),
-            Action::ClientActs { client } => Some(self.life(Node::Client(*client))),
+            Action::ClientActs { client } | Action::ClientCancels { client, .. } => {
+                Some(self.life(Node::Client(*client)))
+            }
             Action::Fault { .. } | Action::Undo(_) => None,
         }
     }
@@ -377,6 +386,7 @@ impl World {
             Action::RpcReturns { rpc, answer } => self.on_rpc_returns(rpc, answer),
             Action::RpcExpires { rpc } => self.on_rpc_expires(rpc),
             Action::ClientActs { client } => self.on_client_acts(client),
+            Action::ClientCancels { client, job } => self.on_client_cancels(client, job),
             Action::Fault { fault, waited } => self.on_fault(fault, waited),
             Action::Undo(undo) => self.on_undo(undo),
         }
@@ -398,6 +408,7 @@ impl World {
             Action::ClientActs { client } => (11, *client as u64),
             Action::Fault { waited, .. } => (12, u64::from(*waited)),
             Action::Undo(_) => (13, 0),
+            Action::ClientCancels { job, .. } => (14, *job),
         };
         let event = (self.now.as_micros() as u64) << 8 ^ detail << 4 ^ kind;
         self.events_hash = array::random::bits(self.events_hash, event);

@@ -1,16 +1,20 @@
-//! What few clients do: they ask for what must be refused, lose patience, begin operations that they do not wait for, and uploads
-//! that they do not go on with. In some runs all clients are like that now and then, and the cluster has to clear up behind them.
+//! What few clients do: they ask for what must be refused, lose patience, change their minds, begin operations that they do not wait
+//! for, and leave uploads and reads behind. In some runs all clients are like that now and then, and the cluster has to clear up behind
+//! them. There are strangers, too, who do not belong here, and sometimes a worker takes too long.
 
 use super::clients::PATIENCE;
 use super::model::{Computation, Content};
 use super::random::Random;
 use super::wishes::Wish;
-use super::{Chance, Node, World};
+use super::{Action, Chance, Node, World};
 use array::DType;
+use master::cluster::Event;
+use protocol::limits::IN_FLIGHT_MAX;
 use protocol::message::client::*;
-use protocol::message::worker::Reserved;
+use protocol::message::worker::{RegisterWorker, Reserved, WorkerHello};
 use protocol::message::{Body, Hello, Role};
 use protocol::{ErrorCode, Message, VersionId, WorkerId};
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 /// A request that few would make.
@@ -63,6 +67,9 @@ impl World {
         let odd = match (luck.below(4), name) {
             (0, Some(name)) => self.unattended(n, &name),
             (1, _) => self.upload_to_leave(n, luck),
+            (2, Some(array_id)) if luck.one_in(3) => {
+                may_be_refused(GetResult { array_id, array: true, range: None }, &[])
+            }
             (2, Some(name)) => self.wrong_about(n, &name, luck),
             _ => wrong(luck),
         };
@@ -111,7 +118,9 @@ impl World {
             no_wait: false,
             inline: false,
         };
-        match luck.below(9) {
+        let names = &self.clients[n].names;
+        let longer = names.iter().find(|(_, content)| content.array.len() as u64 > len).map(|(name, _)| name);
+        match luck.below(10) {
             0 => must_be_refused(
                 GetResult { array_id, array: true, range: Some((len, len + 1)) },
                 &[ErrorCode::OutOfRange],
@@ -128,7 +137,13 @@ impl World {
             4 => must_be_refused(apply("nonsense", None), &[ErrorCode::UnknownOperation]),
             5 => must_be_refused(apply("x + ", None), &[ErrorCode::BadExpression]),
             6 => must_be_refused(apply("x + `nobody's`", None), &[ErrorCode::BadExpression]),
-            7 => must_be_refused(ReduceArray { array_id, reductions: "summ(x)".into() }, &[ErrorCode::BadExpression]),
+            8 if longer.is_some() => {
+                let text = format!("x + `{}`", longer.expect("there is one"));
+                must_be_refused(apply(&text, None), &[ErrorCode::BadExpression])
+            }
+            7 | 8 => {
+                must_be_refused(ReduceArray { array_id, reductions: "summ(x)".into() }, &[ErrorCode::BadExpression])
+            }
             _ => must_be_refused(
                 GenerateArray { array_id, generator: "zeros(1)".into(), dtype: None, seed: 0, replace: false },
                 &[ErrorCode::AlreadyExists],
@@ -139,7 +154,7 @@ impl World {
     /// Sees what there is to do after an odd request was answered, and gives what the client knows now.
     pub(crate) fn go_on(&mut self, n: usize, odd: &Odd, answer: &Message) -> Option<(String, Content)> {
         assert!(!odd.must, "c{}: {:?} is not refused but answered {:?}", n + 1, odd.body, answer.body);
-        let luck = self.luck(Node::Client(n), Chance::Odd).below(3);
+        let luck = self.luck(Node::Client(n), Chance::Odd).below(5);
         let next = match &answer.body {
             Body::OperationComplete(complete) if complete.status == OperationState::Complete => {
                 return odd.makes.clone();
@@ -156,10 +171,26 @@ impl World {
                     }
                 }
             }
-            Body::WritePlan(plan) => match (luck, &odd.body, plan.workers.first()) {
-                (0, ..) => return None, // it is forgotten after a minute
-                (1, Body::CreateArray(_), Some(worker)) => replan(plan.version, worker.worker.clone()),
-                _ => may_be_refused(AbandonArray { version: plan.version }, &[]),
+            Body::WritePlan(WritePlan { version, workers, .. }) => {
+                let (version, worker) = (*version, workers.first().map(|worker| worker.worker.clone()));
+                match (luck, &odd.body, worker) {
+                    (0, ..) => return None, // it is forgotten after a minute
+                    (1, Body::CreateArray(_), Some(worker)) => replan(version, worker),
+                    (2, _, Some(_)) => must_be_refused(
+                        CommitArray { version, segments: vec![] },
+                        &[ErrorCode::Malformed, ErrorCode::UnknownUpload],
+                    ),
+                    (3, ..) => must_be_refused(
+                        ReplanWrite { version, segments: vec![9999], avoid: vec![] },
+                        &[ErrorCode::OutOfRange, ErrorCode::UnknownUpload],
+                    ),
+                    _ => may_be_refused(AbandonArray { version }, &[]),
+                }
+            }
+            Body::ReadPlan(ReadPlan { pin, .. }) => match luck {
+                0 => return None, // its lease ends
+                1 | 2 => may_be_refused(RenewPin { pin: *pin }, &[ErrorCode::UnknownVersion]),
+                _ => may_be_refused(Unpin { pin: *pin }, &[]),
             },
             _ => return None,
         };
@@ -171,6 +202,107 @@ impl World {
     pub(crate) fn may_be_refused(&self, odd: &Odd, code: ErrorCode) -> bool {
         odd.refused.contains(&code)
     }
+}
+
+/// The longest time that somebody waits before he changes his mind.
+const CHANGES_WITHIN: Duration = Duration::from_millis(200);
+
+/// Two hours, in milliseconds.
+const TWO_HOURS: i64 = 2 * 3_600_000;
+
+impl World {
+    /// What comes with an odd wish of a client: that it changes its mind, or that a stranger comes by.
+    pub(crate) fn disturb(&mut self, n: usize) {
+        let mut luck = self.luck(Node::Client(n), Chance::Odd).clone();
+        if luck.one_in(20) {
+            let job = self.clients[n].jobs();
+            self.after(luck.time(Duration::ZERO, CHANGES_WITHIN), Action::ClientCancels { client: n, job });
+        }
+        if luck.one_in(20) {
+            self.stranger_comes(&mut luck);
+        }
+        *self.luck(Node::Client(n), Chance::Odd) = luck;
+    }
+
+    /// Somebody connects to the master who does not belong here, says something, and hangs up.
+    fn stranger_comes(&mut self, luck: &mut Random) {
+        let is_paused = self.processes.get(&Node::Master).is_none_or(|process| process.paused);
+        if is_paused || !self.is_alive(self.life(Node::Master)) {
+            return;
+        }
+        let there = self.cluster().map_or(Vec::new(), |cluster| cluster.list_workers().workers);
+        let taken = there.iter().find(|worker| worker.state != WorkerState::Down).map(|worker| worker.id.clone());
+        let conn = self.number();
+        self.step_master(Event::Opened { conn, address: IpAddr::V4(Ipv4Addr::LOCALHOST) });
+        for message in strange_words(luck, taken) {
+            self.step_master(Event::Received { conn, message });
+        }
+        self.step_master(Event::Disconnected { conn, why: "the stranger hung up".to_string() });
+    }
+
+    /// How long a worker takes that is alive and does not get on: longer than the master waits for it.
+    pub(crate) fn odd_effort(&mut self, n: usize) -> Option<Duration> {
+        let odd = self.plan.odd && n >= self.plan.level_1;
+        let takes_long = odd && self.luck(Node::Worker(n), Chance::Odd).one_in(2000);
+        if takes_long {
+            self.checker.disturbed.get_or_insert(self.now);
+        }
+        takes_long.then_some(Duration::from_secs(11))
+    }
+
+    /// The master's wall clock jumps: nobody has asked anything for more than an hour.
+    pub(crate) fn forget_sessions(&mut self) {
+        self.ahead_ms.insert(Node::Master, TWO_HOURS);
+    }
+}
+
+/// What a stranger says, one message after the other; `taken` is the id of a worker that is there.
+fn strange_words(luck: &mut Random, taken: Option<WorkerId>) -> Vec<Message> {
+    let hello = |role, protocol| Message::new(Hello { protocol, ..Hello::new(role) });
+    let status = |id| Message::request(id, Status {});
+    let worker = |id: &str, protocol, cluster| {
+        let hello = WorkerHello {
+            protocol,
+            features: vec![],
+            worker: id.into(),
+            incarnation: 0,
+            address: "nowhere:1".into(),
+            kernels: "strange".into(),
+            memory_bytes: 1 << 30,
+            zone: None,
+            cluster,
+            draining: false,
+            inventory: vec![],
+        };
+        registration(Some(hello))
+    };
+    match (luck.below(10), taken) {
+        (0, _) => vec![status(1)],
+        (1, _) => vec![hello(Role::Client, 1)],
+        (2, _) => vec![hello(Role::Master, 2)],
+        (3, _) => vec![hello(Role::Heartbeat, 2)],
+        (4, _) => vec![registration(None)],
+        (5, _) => vec![worker("stranger", 1, None)],
+        (6, _) => vec![worker("two words", 2, None)],
+        (7, _) => vec![worker("stranger", 2, Some(uuid::Uuid::from_u128(1)))],
+        // Whoever waits for the decision about an id cannot be a client.
+        (8, Some(taken)) => vec![worker(taken.as_str(), 2, None), status(1)],
+        _ => {
+            let wait = |id, count| {
+                let mut message = Message::request(id, WaitWorkers { count });
+                message.head.timeout_ms = Some(200);
+                message
+            };
+            let without_number = Message::new(Status {});
+            let many = (1..=IN_FLIGHT_MAX as u64 + 1).map(|id| wait(id, 99));
+            let greeting = [hello(Role::Client, 2), without_number, hello(Role::Client, 2)];
+            greeting.into_iter().chain(many).chain([wait(1, 98)]).collect()
+        }
+    }
+}
+
+fn registration(hello: Option<WorkerHello>) -> Message {
+    Message::new(RegisterWorker { host: "nowhere".into(), port: 1, cores: 2, memory: 1, hello })
 }
 
 /// The other workers shall have the first segment.

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use worker::agent::{Agent, FetchJob, Fetched, Settings};
 use worker::compute::{Computed, Made};
-use worker::store::{Admission, Grant, Store, Write};
+use worker::store::{Account, Admission, Grant, Store, Write};
 
 /// Any process.
 #[derive(Debug, Default)]
@@ -174,9 +174,13 @@ impl World {
             fetch_slots: 2,
             seed: self.luck(node, Chance::Entropy).bits(),
         };
+        let store = match is_level_1 {
+            true => Store::sharing(self.plan.worker_bytes, Account::open(&self.pool)),
+            false => Store::new(self.plan.worker_bytes),
+        };
         self.workers[n] = WorkerNode {
             agent: Some(Agent::new(settings)),
-            store: Some(Store::new(self.plan.worker_bytes)),
+            store: Some(store),
             started: self.clock(node),
             ..WorkerNode::default()
         };
@@ -290,6 +294,7 @@ impl World {
                     true => effort.time(Duration::from_secs(1), Duration::from_secs(8)),
                     false => effort.time(Duration::from_micros(100), Duration::from_millis(5)),
                 };
+                let busy = self.odd_effort(n).unwrap_or(busy);
                 let computed = job.ended(outcome, busy);
                 let who = self.life(node);
                 self.after(busy, Action::Computed { who, computed });
@@ -310,6 +315,10 @@ impl World {
             Effect::Free(segments) => drop(segments),
             Effect::Exit(reason) => {
                 self.note(format!("{} ends: {reason}", World::name_of(node)));
+                assert!(
+                    [0, 3].contains(&reason.code()),
+                    "nobody has taken its id, and nothing is wrong with its settings"
+                );
                 // Without having handed over it ends like a killed one.
                 self.loss_allowed |= !self.may_lose(n);
                 self.checker.killed.push(self.now);

@@ -112,6 +112,9 @@ impl World {
         }
         let (wish, patience) = if self.plan.odd { self.odd_wish(n) } else { (self.next_wish(n), PATIENCE) };
         self.wish_within(n, wish, patience);
+        if self.plan.odd {
+            self.disturb(n);
+        }
     }
 
     pub(crate) fn next_wish(&mut self, n: usize) -> Wish {
@@ -325,7 +328,7 @@ impl World {
 
     /// Decides whether a failure is one that may be.
     fn judge_failure(&mut self, n: usize, wish: &Wish, error: &Error, began: Duration) {
-        if !self.clients[n].busy {
+        if !self.clients[n].busy && !self.plan.odd {
             return; // scripts say what they expect
         }
         if let (Wish::Odd(odd), Some(code)) = (wish, error.code())
@@ -355,6 +358,7 @@ impl World {
     pub(crate) fn may_fail(&self, n: usize, code: Option<ErrorCode>) -> bool {
         match code {
             None | Some(ErrorCode::DeadlineExceeded) if self.clients[n].is_impatient => true,
+            Some(ErrorCode::Cancelled) => self.plan.odd,
             Some(
                 ErrorCode::SegmentsLost
                 | ErrorCode::NoWorkers

@@ -12,6 +12,7 @@
 //! directory when its standard input closes, which happens however this process ends. When a test fails, the ends of
 //! all logs are printed and the directory with the logs stays.
 
+mod footprint;
 pub mod level1;
 pub mod links;
 pub mod oracle;
@@ -21,6 +22,7 @@ pub mod proxy;
 pub mod raw;
 pub mod wait;
 
+pub use footprint::Footprint;
 pub use process::{Group, Ran, run};
 pub use programs::Programs;
 
@@ -380,6 +382,11 @@ impl Processes {
     /// The process id of one.
     pub fn id(&self, name: &str) -> u32 {
         self.processes[name].id()
+    }
+
+    /// What memory a process uses.
+    pub fn footprint(&self, name: &str) -> Footprint {
+        Footprint::of(self.id(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
     }
 
     /// How many descriptors a process has open, and how many threads it has.

@@ -3,10 +3,13 @@
 //! A frame is one line of JSON and, if the line announces one, a payload of exactly so many bytes after the newline:
 //!
 //! ```text
-//! {"type":"GET_SEGMENT","from":"client","to":"w1","timestamp":1795216748464,"id":3,"data":{"version":17,"segment":0}}
-//! {"type":"SEGMENT",…,"id":3,"payload":{"dtype":"int32","bytes":8,"crc32c":2743272264},"data":{…}}
+//! {"type":"GET_SEGMENT","from":"client","to":"w1","timestamp":1795216748464,"id":3,"data":{"version":17,"segment":0},"crc32c":907534713}
+//! {"type":"SEGMENT",…,"id":3,"payload":{"dtype":"int32","bytes":8,"crc32c":2743272264},"data":{…},"crc32c":…}
 //! <8 bytes>
 //! ```
+//!
+//! The last field of a line is its checksum: CRC-32C of the line without that field and without the newline. Every line that is
+//! written has it, people who type may leave it out; but a connection on which one has come takes no line without.
 //!
 //! [`FrameReader`] reads the line (capped), checks its nesting, parses it, and leaves the payload to its caller, who
 //! knows where the bytes belong. A message it can't accept but whose end it can find is [`Incoming::Refused`], and the
@@ -177,17 +180,41 @@ impl Drop for Taken {
     }
 }
 
+/// What is before the digits of a line's checksum, which are before its last brace.
+const CHECKSUM_FIELD: &[u8] = b",\"crc32c\":";
+
+/// Ends a line that is complete but for its checksum.
+fn seal(line: &mut Vec<u8>) -> io::Result<()> {
+    let crc = array::checksum::crc32c(line);
+    line.pop(); // the brace
+    line.extend_from_slice(CHECKSUM_FIELD);
+    writeln!(line, "{crc}}}")
+}
+
+/// Whether the bytes of a line are those of its checksum; `None` if it has none. Objects within it end with two braces.
+fn is_intact(line: &[u8]) -> Option<bool> {
+    let inside = line.trim_ascii_end().strip_suffix(b"}")?;
+    let digits = inside.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+    let (before, digits) = inside.split_at(inside.len() - digits);
+    let content = before.strip_suffix(CHECKSUM_FIELD)?;
+    let stated: Option<u32> = std::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok());
+    let crc = array::checksum::crc32c_append(array::checksum::crc32c(content), b"}");
+    Some(stated == Some(crc))
+}
+
 /// Reads frames from a stream.
 pub struct FrameReader<R> {
     inner: BufReader<R>,
     line: Vec<u8>,
+    /// A line with a checksum has come: all that follow have one.
+    is_sealed: bool,
     documents: Option<Arc<Documents>>,
 }
 
 impl<R: ReadDeadline> FrameReader<R> {
     /// A reader with a buffer of one header line.
     pub fn new(inner: R) -> Self {
-        FrameReader { inner: BufReader::with_capacity(HEADER_BYTES_MAX, inner), line: Vec::new(), documents: None }
+        FrameReader { inner: BufReader::with_capacity(HEADER_BYTES_MAX, inner), line: Vec::new(), is_sealed: false, documents: None }
     }
 
     /// The same reader, which takes the memory for JSON payloads from `documents`. One for which there is none is refused with `Busy`.
@@ -254,7 +281,22 @@ impl<R: ReadDeadline> FrameReader<R> {
         }
     }
 
+    /// Whether the line is as it was written, as far as it can be told.
+    fn check_line(&mut self, line: &[u8]) -> Result<(), FrameError> {
+        match is_intact(line) {
+            Some(true) => self.is_sealed = true,
+            None if !self.is_sealed => {}
+            Some(false) => return Err(broken(ErrorCode::ChecksumMismatch, "the line does not have its checksum")),
+            None => {
+                let text = "the line has no checksum, and others before it had one";
+                return Err(broken(ErrorCode::ChecksumMismatch, text));
+            }
+        }
+        Ok(())
+    }
+
     fn parse_frame(&mut self, line: &[u8]) -> Result<Incoming, FrameError> {
+        self.check_line(line)?;
         let line = std::str::from_utf8(line)
             .map_err(|e| broken(ErrorCode::Malformed, format!("the line is not UTF-8: {e}")))?;
         check_depth(line).map_err(FrameError::Broken)?;
@@ -473,7 +515,7 @@ pub fn encode(head: &Head, body: &Body, line: &mut Vec<u8>) -> io::Result<Option
     let data = body.data()?;
     line.clear();
     serde_json::to_writer(&mut *line, &LineOut { kind: body.kind(), head, data: &data })?;
-    line.push(b'\n');
+    seal(line)?;
     if line.len() <= HEADER_BYTES_MAX {
         return Ok(None);
     }
@@ -485,7 +527,7 @@ pub fn encode(head: &Head, body: &Body, line: &mut Vec<u8>) -> io::Result<Option
     let empty = RawValue::from_string("{}".to_string())?;
     line.clear();
     serde_json::to_writer(&mut *line, &LineOut { kind: body.kind(), head: &head, data: &empty })?;
-    line.push(b'\n');
+    seal(line)?;
     Ok(Some(data))
 }
 

@@ -3,7 +3,7 @@
 use protocol::error::ErrorCode;
 use protocol::frame::{Documents, ReadDeadline};
 use protocol::limits::*;
-use protocol::message::client::{CreateArray, GetResult};
+use protocol::message::client::{CreateArray, DeleteArray, GetResult};
 use protocol::message::worker::Inventory;
 use protocol::message::{Body, Message, Payload, PayloadKind, Ping};
 use protocol::{CopyRecord, FrameError, FrameReader, FrameWriter, Incoming, VersionId};
@@ -249,7 +249,7 @@ fn json_payloads_share_memory_and_what_finds_none_is_busy_while_the_connection_l
         // Twice: what was read goes back, and so does what was given up in the middle.
         let mut wire = longer.clone();
         wire.extend(&long);
-        wire.extend(PING.as_bytes());
+        FrameWriter::new(&mut wire, "", "").write(&Message::new(Ping {})).unwrap();
         let mut reader = FrameReader::new(wire.as_slice()).sharing(documents.clone());
         match reader.read(None).unwrap() {
             Some(Incoming::Refused { head, error }) => {
@@ -262,6 +262,40 @@ fn json_payloads_share_memory_and_what_finds_none_is_busy_while_the_connection_l
             reader.read(None).unwrap(),
             Some(Incoming::Message(Message { body: Body::Inventory(_), .. }))
         ));
-        assert_eq!(reader.read(None).unwrap(), Some(Incoming::Message(Message::new(Ping {}))));
+        assert!(matches!(reader.read(None).unwrap(), Some(Incoming::Message(Message { body: Body::Ping(_), .. }))));
     }
+}
+
+// ---- checksums of lines ----
+
+#[test]
+fn every_flipped_bit_of_a_line_is_noticed() {
+    let mut wire = Vec::new();
+    let mut writer = FrameWriter::new(&mut wire, "a", "b");
+    writer.write(&Message::new(Ping {})).unwrap();
+    let ask = DeleteArray { array_id: "prices".into() };
+    writer.write(&Message::request(17, ask)).unwrap();
+    assert_eq!(read_all(&wire).unwrap().len(), 2);
+    let second = wire.iter().position(|byte| *byte == b'\n').expect("two lines") + 1;
+    for bit in second * 8..wire.len() * 8 {
+        let mut damaged = wire.clone();
+        damaged[bit / 8] ^= 1 << (bit % 8);
+        let read = read_all(&damaged);
+        assert!(read.is_err(), "bit {} of {:?} goes unnoticed: {read:?}", bit % 8, damaged[bit / 8] as char);
+    }
+}
+
+#[test]
+fn a_checksum_may_be_left_out_but_not_later() {
+    let with = "{\"type\":\"PING\",\"id\":7,\"data\":{},\"crc32c\":4191390400}\n"; // as PROTOCOL.md has it
+    let ping = || Incoming::Message(Message::request(7, Ping {}));
+    assert_eq!(read_all(format!("{PING}{with}{with}").as_bytes()).unwrap()[1..], [ping(), ping()]);
+    assert_eq!(broken_code(format!("{with}{PING}").as_bytes()), ErrorCode::ChecksumMismatch);
+    for wrong in ["4191390401", "", "41913904004191390400", "-1"] {
+        let line = with.replace("4191390400", wrong);
+        assert_eq!(broken_code(format!("{with}{line}").as_bytes()), ErrorCode::ChecksumMismatch, "{wrong}");
+    }
+    // That of a payload, within an object, is something else.
+    let payload = "{\"type\":\"PING\",\"payload\":{\"dtype\":\"int8\",\"bytes\":0,\"crc32c\":0}}\n";
+    assert!(read_all(payload.as_bytes()).is_ok());
 }

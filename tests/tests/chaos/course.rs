@@ -16,6 +16,8 @@ pub struct Course {
     failures: Mutex<Vec<String>>,
     /// How long each call took, by what it was.
     calls: Mutex<BTreeMap<&'static str, Vec<Duration>>>,
+    /// How long the slowest took, and when it began.
+    slowest: Mutex<(Duration, Duration)>,
     elements_checked: AtomicU64,
     /// Grows when everything is about to be lost, and again when all of it is deleted: odd in between.
     losses: AtomicU64,
@@ -34,6 +36,7 @@ impl Course {
             over: AtomicBool::new(false),
             failures: Mutex::default(),
             calls: Mutex::default(),
+            slowest: Mutex::default(),
             elements_checked: AtomicU64::new(0),
             losses: AtomicU64::new(0),
             excused: AtomicU64::new(0),
@@ -99,6 +102,9 @@ impl Course {
         let result = call(cluster);
         let took = began.elapsed();
         self.calls.lock().unwrap().entry(what).or_default().push(took);
+        let mut slowest = self.slowest.lock().unwrap();
+        *slowest = (*slowest).max((took, began - self.began));
+        drop(slowest);
         match &result {
             Err(error) if expected(error) => {}
             Err(_) if self.may_be_lost(losses) => drop(self.excused.fetch_add(1, Ordering::Relaxed)),
@@ -151,9 +157,10 @@ impl Course {
         };
         let kinds: Vec<String> = calls.iter_mut().map(one).collect();
         format!(
-            "no failed call of {} (median/99%/slowest), {} of them about what was lost with all workers; {} elements checked, \
+            "no failed call of {} (median/99%/slowest; the slowest of all began at {:.1} s), {} of them about what was lost with all workers; {} elements checked, \
              none wrong",
             kinds.join(", "),
+            self.slowest.lock().unwrap().1.as_secs_f64(),
             self.excused.load(Ordering::Relaxed),
             self.elements_checked.load(Ordering::Relaxed)
         )

@@ -4,7 +4,7 @@
 //!
 //! `CHAOS_SECONDS=600 CHAOS_ELEMENTS=1000000 CHAOS_SEED=7 CHAOS_FAULTS_MIN=150 cargo test --release --workspace --test chaos --
 //! --nocapture --test-threads=1` is the long form, for hours if you like; `scripts/prove` runs it. The seed decides what is done, not
-//! what the machine makes of it: a failure may need some runs to come again.
+//! what the machine makes of it: a failure may need some runs to come again. `CHAOS_TOLD=1` tells every wave.
 //!
 //! [`faults`] is what is done to the cluster, [`own`] and [`shared`] are the clients, [`course`] is what all threads share.
 
@@ -74,6 +74,9 @@ fn run(setup: Setup, links: bool, seconds: u64, faults_min: u64) {
     let failures = course.failures();
     assert!(failures.is_empty(), "seed {seed}\n{}\n{failures}", faults.told());
     let done = faults.count();
+    if std::env::var_os("CHAOS_TOLD").is_some() {
+        println!("{}", faults.told());
+    }
     println!(
         "chaos: seed {seed}, {seconds} s, {elements} elements: {done} faults: {}; {}; {operations} operations on shared names, \
          linearizable; {}",

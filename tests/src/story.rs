@@ -13,6 +13,7 @@
 //! | `advance ms=N us=N` | lets time pass |
 //! | `until-written COMMAND` | until such a command is in the master's log |
 //! | `kill`, `start`, `pause`, `continue` `NODE`; `drain W`; `power-loss`; `reset W`, `reset-client N` | what can happen to processes and connections |
+//! | `cut FROM TO ms=N` | nothing comes through in that direction for so long |
 //! | `flip W NAME segment=N` | a bit of a copy flips |
 //! | `late W TYPE` | the last instruction of this type to a worker comes once more |
 //! | `join W` | one more worker |
@@ -80,6 +81,7 @@ impl Line {
     fn node(&mut self) -> Result<Node, Box<dyn Error>> {
         match self.next()?.as_str() {
             "master" => Ok(Node::Master),
+            client if client.starts_with('c') => Ok(Node::Client(client[1..].parse::<usize>()? - 1)),
             worker => Ok(Node::Worker(worker.trim_start_matches('w').parse::<usize>()? - 1)),
         }
     }
@@ -155,12 +157,14 @@ fn act(world: &mut World, line: &mut Line) -> Output {
         }
         "kill" => match line.node()? {
             Node::Worker(n) => world.kill_worker(n),
-            _ => world.kill_master(false),
+            Node::Master => world.kill_master(false),
+            Node::Client(_) => return Err("clients live on".into()),
         },
         "power-loss" => world.kill_master(true),
         "start" => match line.node()? {
             Node::Worker(n) => world.start_worker(n),
-            _ => world.start_master(),
+            Node::Master => world.start_master(),
+            Node::Client(_) => return Err("clients live on".into()),
         },
         "until-written" => {
             let command = line.next()?;
@@ -183,6 +187,10 @@ fn act(world: &mut World, line: &mut Line) -> Output {
         }
         "reset" => world.reset_links_of(line.node()?),
         "reset-client" => world.reset_links_of(Node::Client(line.next()?.parse::<usize>()? - 1)),
+        "cut" => {
+            let (from, to) = (line.node()?, line.node()?);
+            world.cut_direction(from, to, Duration::from_millis(line.take("ms")?.unwrap_or(1000)));
+        }
         "flip" => {
             let (worker, name) = (line.worker()?, line.next()?);
             let copy = CopyId(version_of(world, &name).ok_or("no such array")?, line.take("segment")?.unwrap_or(0));

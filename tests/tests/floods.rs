@@ -55,24 +55,15 @@ impl Flooded {
         self.check_client(&self.client);
         self.check_client(&self.cluster.connect());
         for name in ["master", "w1", "w2"] {
-            let peak = self.peak_bytes(name);
+            let peak = self.cluster.footprint(name).peak;
             assert!(peak <= BYTES_MAX, "{name} has taken {} MiB", peak >> 20);
         }
         self.cluster.check();
     }
 
-    /// The most memory that a process has had.
-    fn peak_bytes(&self, name: &str) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.cluster.id(name))).expect("it runs");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux tells");
-        let kib: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
-        kib << 10
-    }
-
     /// Descriptors and threads of the master.
     fn open_things(&self) -> [usize; 2] {
-        let pid = self.cluster.id("master");
-        ["fd", "task"].map(|what| std::fs::read_dir(format!("/proc/{pid}/{what}")).expect("it runs").count())
+        self.cluster.open_things("master")
     }
 
     /// Whoever has gone has left nothing.

@@ -26,19 +26,6 @@ fn silent(address: &str) -> TcpStream {
     stream
 }
 
-/// A number from the status of a process, such as `VmRSS` in KiB.
-fn status_of(processes: &Processes, name: &str, field: &str) -> u64 {
-    let path = format!("/proc/{}/status", processes.id(name));
-    let status = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}"));
-    let line = status.lines().find(|line| line.starts_with(field)).unwrap_or_else(|| panic!("no {field} in {status}"));
-    line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).expect("a number")
-}
-
-/// Memory that a process has, in bytes.
-fn memory_of(processes: &Processes, name: &str) -> u64 {
-    status_of(processes, name, "VmRSS") * 1024
-}
-
 /// What only a cluster that serves can do: values are stored, computed and read, by a client that has just come.
 fn check_served(processes: &Processes, name: &str) {
     let client = processes.connect().with_timeout(ANSWER);
@@ -75,10 +62,10 @@ fn five_thousand_silent_connections_keep_nobody_out() {
     let to = [("master", processes.master_address().to_string()), ("w1", data_port(&processes.connect()))];
     let mut open = Vec::new();
     for (name, address) in &to {
-        let before = memory_of(&processes, name);
+        let before = processes.footprint(name).resident;
         open.extend((0..SILENT).map(|_| silent(address)));
         check_served(&processes, name);
-        let (memory, threads) = (memory_of(&processes, name) - before, status_of(&processes, name, "Threads"));
+        let (memory, threads) = (processes.footprint(name).resident - before, processes.open_things(name)[1]);
         assert!(memory < FLOOD_BYTES_MAX, "{name}: {memory} bytes for {SILENT} silent connections");
         assert!(threads < 1100, "{name}: {threads} threads; the limit is 1024 connections from one address");
     }
@@ -124,7 +111,7 @@ fn one_address_does_not_take_all_connections_and_room_comes_back() {
 fn who_does_not_read_his_answers_is_not_read_either() {
     const REQUESTS: usize = 100_000;
     let mut processes = Setup::new().workers(1).replication(1).start();
-    let before = memory_of(&processes, "master");
+    let before = processes.footprint("master").resident;
     let mut peer = Raw::connect_level_2(processes.master_address());
     let sender = peer.try_clone();
     let flood = thread::spawn(move || {
@@ -142,7 +129,7 @@ fn who_does_not_read_his_answers_is_not_read_either() {
         check_served(&processes, &format!("a{n}"));
         longest = longest.max(began.elapsed());
     }
-    let memory = memory_of(&processes, "master").saturating_sub(before);
+    let memory = processes.footprint("master").resident.saturating_sub(before);
     assert!(memory < FLOOD_BYTES_MAX, "{memory} bytes for requests whose answers nobody reads");
     assert!(!flood.is_finished(), "the master has taken all requests though nobody reads its answers");
     for id in 1..=REQUESTS {
@@ -164,7 +151,7 @@ fn readers_that_never_read_cost_no_memory_and_delay_nobody() {
     let address = data_port(&client);
     let version = client.describe("a", true).unwrap().handle;
     let version: u64 = version.rsplit_once("@v").unwrap().1.parse().unwrap();
-    let before = memory_of(&processes, "w1");
+    let before = processes.footprint("w1").resident;
     let mut readers: Vec<Raw> = (0..READERS).map(|_| Raw::connect_level_2(&address)).collect();
     for reader in &readers {
         let mut lines = String::new();
@@ -178,7 +165,7 @@ fn readers_that_never_read_cost_no_memory_and_delay_nobody() {
     check_served(&processes, "b");
     let values: Vec<f64> = client.get("a").unwrap();
     assert_eq!(values.len(), len);
-    let memory = memory_of(&processes, "w1").saturating_sub(before);
+    let memory = processes.footprint("w1").resident.saturating_sub(before);
     // The 8 MiB of the array 50 times would be 400.
     assert!(memory < 64 << 20, "{memory} bytes for {READERS} readers that do not read");
     let first = readers[0].message();
@@ -197,9 +184,9 @@ fn sessions_without_end_are_forgotten_not_kept() {
         assert_eq!(get["type"], "READ_PLAN", "{get}");
     };
     (0..500).for_each(|_| session());
-    let before = memory_of(&processes, "master");
+    let before = processes.footprint("master").resident;
     (0..SESSIONS).for_each(|_| session());
-    let memory = memory_of(&processes, "master").saturating_sub(before);
+    let memory = processes.footprint("master").resident.saturating_sub(before);
     assert!(memory < 32 << 20, "{memory} bytes for {SESSIONS} sessions that are over");
     check_served(&processes, "b");
     processes.check();

@@ -105,13 +105,6 @@ fn a_client_killed_in_the_middle_of_an_upload_leaves_nothing() {
     cluster.check();
 }
 
-/// What a process has open, and how many threads it has.
-fn open_things(cluster: &Processes, name: &str) -> [usize; 2] {
-    let pid = cluster.id(name);
-    let count = |what: &str| std::fs::read_dir(format!("/proc/{pid}/{what}")).expect("it runs").count();
-    [count("fd"), count("task")]
-}
-
 #[test]
 fn clients_killed_in_the_middle_leave_no_descriptor_no_thread_and_no_memory_either_way() {
     // An upload outlives its client's connection by a minute, in case that comes back.
@@ -123,7 +116,7 @@ fn clients_killed_in_the_middle_leave_no_descriptor_no_thread_and_no_memory_eith
     drop(client);
     wait_without_shared_connections(&cluster);
     let names = ["master", "w1", "w2"];
-    let before = names.map(|name| open_things(&cluster, name));
+    let before = names.map(|name| cluster.open_things(name));
     // An array and its result, in two copies. Workers say what they use a little later than they use it.
     let kept = LEN as u64 * 8 * 2 * 2;
     until("word of what the workers use", SOON, || (cluster_memory(&cluster) == kept).then_some(()));
@@ -136,7 +129,7 @@ fn clients_killed_in_the_middle_leave_no_descriptor_no_thread_and_no_memory_eith
     until("the memory of the uploads", FORGOTTEN, || (cluster_memory(&cluster) == kept).then_some(()));
     // The connections through which this test looks come and go; each time all of them are back.
     until("as many descriptors and threads as before", SOON, || {
-        let now = names.map(|name| open_things(&cluster, name));
+        let now = names.map(|name| cluster.open_things(name));
         let no_more = |(now, before): (&[usize; 2], &[usize; 2])| now[0] <= before[0] && now[1] <= before[1];
         now.iter().zip(&before).all(no_more).then_some(())
     });

@@ -1,7 +1,8 @@
 //! A lane: the thread that moves segments to or from one worker.
 //!
 //! It takes jobs from a bounded queue, has several in flight on one connection, and reports each exactly once. When the
-//! connection fails, every job in flight on it is reported failed, and the next job opens another one.
+//! connection fails, every job in flight on it is reported failed, and the next job opens another one. When that cannot be opened, all
+//! that are waiting have failed.
 
 use crate::data::{DataConnection, HangUp, Pool};
 use crate::error::Failure;
@@ -121,7 +122,8 @@ impl<J: Job> Lane<'_, J> {
         let mut open = match opened {
             Ok(open) => open,
             Err(failure) => {
-                sent.push_back((0, job));
+                // What waits behind it would wait as long as it has, one after the other.
+                sent.extend(std::iter::once(job).chain(self.jobs.try_iter()).map(|job| (0, job)));
                 return Err(failure);
             }
         };

@@ -16,7 +16,7 @@ use crossbeam_channel::Sender;
 use protocol::frame::{Documents, unix_ms};
 use protocol::limits::JSON_PAYLOADS_BYTES_MAX;
 use protocol::outbox::Outbox;
-use protocol::{FrameWriter, Message, WorkerId};
+use protocol::{FrameWriter, Message, WorkerId, fault_point};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -29,7 +29,7 @@ const GROUP_MAX: usize = 1024;
 const TO_LOG_PAUSE: usize = 4 * GROUP_MAX;
 
 /// A log longer than this is begun anew with the catalog as it is: replaying so much takes about a second.
-const LOG_BYTES_MAX: u64 = 64 << 20;
+const LOG_BYTES_MAX: u64 = if protocol::fault::ARE_BUILT { 48 << 10 } else { 64 << 20 };
 
 /// A worker whose data port is to be tried.
 pub(crate) type Dial = (WorkerId, u64, String);
@@ -164,7 +164,9 @@ impl Driver {
                     ToLog::Compact { index, snapshot } => compact = Some((index, snapshot)),
                 }
             }
+            fault_point!(GroupNotWritten);
             let mut result = log.write(sync);
+            fault_point!(GroupNotCommitted);
             if let (Ok(()), Some((index, snapshot))) = (&result, &compact) {
                 result = log.compact(*index, snapshot);
             }
@@ -221,9 +223,19 @@ impl State {
         let mut events = VecDeque::from([event]);
         while let Some(event) = events.pop_front() {
             let now = Now { elapsed: self.started.elapsed(), unix_ms: unix_ms() };
-            for effect in self.cluster.step(now, event) {
+            let is_commit = matches!(event, Event::Committed { .. });
+            let effects = self.cluster.step(now, event);
+            if is_commit {
+                fault_point!(CommittedNotTold);
+            }
+            for effect in effects {
                 match effect {
-                    Effect::Send { conn, message } => self.send(conn, &message),
+                    Effect::Send { conn, message } => {
+                        self.send(conn, &message);
+                        if is_commit {
+                            fault_point!(CommittedHalfTold);
+                        }
+                    }
                     Effect::Close { conn } => drop(self.connections.remove(&conn)),
                     Effect::Propose { command, sync } => events.extend(self.propose(command, sync, log)),
                     Effect::Dial { worker, incarnation, address } => {
@@ -258,6 +270,7 @@ impl State {
             self.end(Err(Error::Write(e)));
             return None;
         }
+        fault_point!(WrittenNotCommitted);
         let bytes = log.bytes();
         drop(log);
         self.maybe_compact(bytes);

@@ -12,4 +12,5 @@ mod connection;
 mod driver;
 pub mod error;
 pub mod log_file;
+pub mod program;
 pub mod server;

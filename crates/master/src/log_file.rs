@@ -14,6 +14,7 @@
 use crate::cluster::catalog::Catalog;
 use crate::cluster::command::Command;
 use array::checksum::crc32c;
+use protocol::fault_point;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::fmt;
@@ -142,6 +143,7 @@ impl LogFile {
         self.file.seek(SeekFrom::Start(self.bytes))?;
         if self.bytes == 0 {
             self.file.write_all(MAGIC)?;
+            fault_point!(LogBegun);
             self.bytes = MAGIC.len() as u64;
         }
         self.file.sync_all()?;
@@ -166,7 +168,10 @@ impl LogFile {
         self.bytes += self.pending.len() as u64;
         self.pending.clear();
         match sync {
-            true => self.file.sync_data(),
+            true => {
+                fault_point!(GroupNotSynced);
+                self.file.sync_data()
+            }
             false => Ok(()),
         }
     }
@@ -174,6 +179,7 @@ impl LogFile {
     /// Begins the log anew with the catalog as it was after command `index`, keeping all records after that.
     pub fn compact(&mut self, index: u64, snapshot: &[u8]) -> io::Result<()> {
         self.write(true)?;
+        fault_point!(CompactionBegun);
         let path = self.dir.join("catalog.log");
         let mut bytes = Vec::new();
         File::open(&path)?.read_to_end(&mut bytes)?;
@@ -191,9 +197,15 @@ impl LogFile {
         }
         let new_path = self.dir.join("catalog.log.new");
         let mut file = File::create(&new_path)?;
-        file.write_all(&compacted)?;
+        let (first, second) = compacted.split_at(compacted.len() / 2);
+        file.write_all(first)?;
+        fault_point!(CompactionHalfWritten);
+        file.write_all(second)?;
+        fault_point!(CompactionNotSynced);
         file.sync_all()?;
+        fault_point!(CompactionNotRenamed);
         std::fs::rename(&new_path, &path)?;
+        fault_point!(CompactionRenamed);
         File::open(&self.dir)?.sync_all()?;
         self.file = file;
         self.bytes = compacted.len() as u64;

@@ -1,44 +1,7 @@
-//! The program `master`.
+//! The program `master`. All of it is in the library, where a test can build it with fault points.
 
-use clap::Parser;
-use master::config::Flags;
-use master::server::{FAREWELL, Master, stop_at_signals};
-use std::io::Write;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info"))
-        .format_timestamp_millis()
-        .init();
-    let (settings, temporary) = match Flags::parse().into_settings() {
-        Ok(settings) => settings,
-        Err(why) => {
-            eprintln!("master: {why}");
-            return ExitCode::from(2);
-        }
-    };
-    if temporary.is_some() {
-        log::warn!(
-            "the catalog is in {}, which ends with this master; say --data-dir to keep it",
-            settings.data_dir.display()
-        );
-    }
-    let serve = || -> Result<(), Box<dyn std::error::Error>> {
-        let master = Master::bind(settings)?;
-        println!("listening {}", master.address());
-        std::io::stdout().flush()?;
-        stop_at_signals(master.stopper())?;
-        master.run()?;
-        Ok(())
-    };
-    match serve() {
-        Ok(()) => {
-            std::thread::sleep(FAREWELL); // what slow peers have not taken yet
-            ExitCode::SUCCESS
-        }
-        Err(e) => {
-            eprintln!("master: {e}");
-            ExitCode::FAILURE
-        }
-    }
+    master::program::main(std::env::args_os())
 }

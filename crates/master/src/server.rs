@@ -72,6 +72,7 @@ impl Master {
     /// Takes up the log and begins to listen.
     pub fn bind(settings: Settings) -> Result<Master, Error> {
         let (log, catalog) = LogFile::open(&settings.data_dir).map_err(Error::Log)?;
+        protocol::fault_point!(LogRead);
         let listener = net::listen(settings.listen).map_err(|e| Error::Listen(settings.listen, e))?;
         let address = listener.local_addr().map_err(|e| Error::Listen(settings.listen, e))?;
         Ok(Master { settings, address, listener, log, catalog, stop: bounded(1) })

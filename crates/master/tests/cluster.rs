@@ -18,6 +18,8 @@ mod deadlines;
 mod estimates;
 #[path = "cluster/figures.rs"]
 mod figures;
+#[path = "cluster/hearing.rs"]
+mod hearing;
 #[path = "cluster/limits.rs"]
 mod limits;
 #[path = "cluster/reads.rs"]
@@ -110,8 +112,22 @@ impl Desk {
         self.step(Event::Received { conn, message: message.into() });
     }
 
-    /// Lets time pass, with the heartbeats of some workers.
+    /// Lets time pass, with the heartbeats of some workers, which say that they hear when they are asked.
     fn wait(&mut self, ms: u64, alive: &[ConnId]) {
+        for _ in 0..ms / 50 {
+            self.wait_unanswered(50, alive);
+            let (pings, rest) = std::mem::take(&mut self.sent)
+                .into_iter()
+                .partition(|(conn, message)| message.body == Body::from(Ping {}) && alive.contains(&(conn + 1)));
+            self.sent = rest;
+            for (conn, ping) in Vec::<(ConnId, Message)>::into_iter(pings) {
+                self.say(conn, Message::reply(&ping.head, Pong {}));
+            }
+        }
+    }
+
+    /// The same, but nobody answers.
+    fn wait_unanswered(&mut self, ms: u64, alive: &[ConnId]) {
         for _ in 0..ms / 50 {
             self.now += Duration::from_millis(50);
             for conn in alive {

@@ -10,12 +10,14 @@
 //! - [`id`]: the numbers and names things go by. [`name`]: which names arrays and workers may have.
 //! - [`net`]: opening and accepting connections the way all three programs need them. [`outbox`]: writing to them without
 //!   waiting. [`door`]: how many connections a program serves. On Linux, `shared`: connections between programs of one machine, which take the place of TCP.
+//! - [`fault`]: where tests have a process die.
 //!
 //! What is deliberately absent: roles. Nothing here knows what a master does with a message.
 
 pub mod door;
 pub mod dtype;
 pub mod error;
+pub mod fault;
 pub mod frame;
 pub mod id;
 pub mod level1;

@@ -65,10 +65,48 @@ pub fn format_size(bytes: u64) -> String {
 /// Memory of a machine that does not say how much it has.
 const MACHINE_MEMORY_UNKNOWN: u64 = 8 << 30;
 
-/// The memory of this machine, in bytes; a modest guess where it does not say.
+/// The memory of this machine, in bytes, or what this process may have of it if that is less; a modest guess where nobody says.
 pub fn machine_memory() -> u64 {
     let meminfo = std::fs::read_to_string("/proc/meminfo").ok();
-    meminfo.and_then(|text| total_memory(&text)).unwrap_or(MACHINE_MEMORY_UNKNOWN)
+    let machine = meminfo.and_then(|text| total_memory(&text)).unwrap_or(MACHINE_MEMORY_UNKNOWN);
+    process_memory().map_or(machine, |process| process.min(machine))
+}
+
+/// The most memory that this process may have, in bytes, if that is limited: by its control group, above whose limit the system kills
+/// it, or by `ulimit -d`, above which it gets none and ends.
+pub fn process_memory() -> Option<u64> {
+    [group_limit(), data_limit()].into_iter().flatten().min()
+}
+
+#[cfg(unix)]
+fn data_limit() -> Option<u64> {
+    rustix::process::getrlimit(rustix::process::Resource::Data).current
+}
+
+#[cfg(not(unix))]
+fn data_limit() -> Option<u64> {
+    None
+}
+
+fn group_limit() -> Option<u64> {
+    let groups = std::fs::read_to_string("/proc/self/cgroup").ok()?;
+    let limits = groups.lines().filter_map(limit_file).filter_map(|file| std::fs::read_to_string(file).ok());
+    limits.filter_map(|text| text.trim().parse().ok()).min() // `max` is no number
+}
+
+/// The file with the limit of a control group, which a line of /proc/self/cgroup tells: `0::PATH` of version 2, `N:memory:PATH` of
+/// version 1.
+fn limit_file(line: &str) -> Option<String> {
+    let (number, rest) = line.split_once(':')?;
+    let (controllers, path) = rest.split_once(':')?;
+    let path = path.trim_end_matches('/');
+    match controllers {
+        "" if number == "0" => Some(format!("/sys/fs/cgroup{path}/memory.max")),
+        _ if controllers.split(',').any(|controller| controller == "memory") => {
+            Some(format!("/sys/fs/cgroup/memory{path}/memory.limit_in_bytes"))
+        }
+        _ => None,
+    }
 }
 
 /// `MemTotal` of /proc/meminfo, in bytes.
@@ -81,6 +119,22 @@ fn total_memory(meminfo: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn limits_of_control_groups_are_found() {
+        let cases = [
+            ("0::/", Some("/sys/fs/cgroup/memory.max")),
+            ("0::/system.slice/w1.service", Some("/sys/fs/cgroup/system.slice/w1.service/memory.max")),
+            ("4:memory:/a/b", Some("/sys/fs/cgroup/memory/a/b/memory.limit_in_bytes")),
+            ("4:cpu,memory:/a:b", Some("/sys/fs/cgroup/memory/a:b/memory.limit_in_bytes")),
+            ("9:name=systemd:/", None),
+            ("1:cpu:/x", None),
+            ("", None),
+        ];
+        for (line, file) in cases {
+            assert_eq!(limit_file(line).as_deref(), file, "{line}");
+        }
+    }
 
     #[test]
     fn sizes_are_read() {

@@ -87,6 +87,7 @@ impl ComputeJob {
     /// # Errors
     /// A broken source, or an element without a value.
     pub fn run(&self, buffers: &BufferPool) -> Result<Made, ComputeFailure> {
+        protocol::fault_point!(ComputeNotBegun);
         let sources = self.sources.iter().map(|segment| Source {
             bytes: segment.buffer().as_bytes(),
             crc32c: (self.verify && !planted::bug!(SourceNotChecked)).then_some(segment.record().crc32c()),

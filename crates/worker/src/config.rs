@@ -5,7 +5,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 use protocol::door::Capacity;
 use protocol::limits::{CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_MAX};
-use protocol::size::{machine_memory, parse_size};
+use protocol::size::{machine_memory, parse_size, process_memory};
 use std::ffi::OsString;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::thread;
@@ -51,8 +51,8 @@ struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
 
-    /// Memory for copies, like 512M, 8G or 1.5GiB; what does not fit is refused [default: half of the
-    /// machine's]
+    /// Memory for copies, like 512M, 8G or 1.5GiB; what does not fit is refused. No more than three quarters of what the
+    /// control group or `ulimit -d` lets this process have [default: half of the machine's]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     memory: Option<u64>,
 
@@ -130,7 +130,7 @@ impl Args {
             worker: id.as_str().into(),
             masters,
             threads: self.threads.map_or_else(cores, usize::from),
-            memory_bytes: self.memory.unwrap_or_else(half_of_memory),
+            memory_bytes: affordable(self.memory.unwrap_or_else(half_of_memory), process_memory()),
             listen,
             advertise: self.advertise,
             zone: self.zone,
@@ -184,6 +184,12 @@ fn half_of_memory() -> u64 {
     machine_memory() / 2
 }
 
+/// What of `bytes` for copies a process can keep that may have so much in all, if that is limited: three quarters, as buffers on
+/// their way, threads and the allocator need some too. Who gets no more memory ends; what does not fit is refused.
+fn affordable(bytes: u64, limit: Option<u64>) -> u64 {
+    limit.map_or(bytes, |limit| bytes.min(limit / 4 * 3))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -191,6 +197,13 @@ mod tests {
     fn config(line: &str) -> Result<Config, String> {
         let args = ["worker"].into_iter().chain(line.split_whitespace());
         parse(args).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn a_limit_of_the_system_leaves_room_for_more_than_copies() {
+        assert_eq!(affordable(8 << 30, Some(1 << 30)), 3 << 28);
+        assert_eq!(affordable(1 << 20, Some(1 << 30)), 1 << 20);
+        assert_eq!(affordable(8 << 30, None), 8 << 30);
     }
 
     #[test]

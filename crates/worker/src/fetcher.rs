@@ -25,6 +25,7 @@ pub(crate) const FETCH_SLOTS: usize = 2 * FETCHERS;
 pub(crate) fn run(jobs: Receiver<FetchJob>, mut peers: Peers, buffers: &BufferPool, events: Events) {
     for job in jobs {
         let begun = Instant::now();
+        protocol::fault_point!(FetchNotBegun);
         let outcome = fetch(&mut peers, buffers, &job);
         let busy = begun.elapsed();
         events.tell(Event::Fetched(Fetched { job: job.job, outcome, busy })); // false: nobody needs it any more
@@ -87,6 +88,7 @@ fn ask(peer: &mut Peer, buffers: &BufferPool, source: &Endpoint, job: &FetchJob)
     // The agent has reserved this memory. What arrives is checked against the checksum that has just been
     // compared.
     let mut buffer = buffers.take(payload.bytes as usize);
+    protocol::fault_point!(FetchHalfReceived);
     peer.answers().read_payload(&payload, buffer.as_bytes_mut())?;
     Ok(buffer)
 }

@@ -144,6 +144,7 @@ pub(crate) fn begin<'a>(peers: &'a mut Peers, forwarding: &'a mut Forwarding) ->
     let mut frame = None;
     while let (None, Some(target)) = (&frame, forwarding.targets.front()) {
         let (begun, patience) = (Instant::now(), forwarding.patience());
+        protocol::fault_point!(ForwardNotBegun);
         let opened = peers.take(target, patience).and_then(|(mut peer, reused)| {
             let id = peer.begin(forwarding.message())?;
             Ok(Frame { peer, reused, id, patience: patience.saturating_sub(begun.elapsed()) })
@@ -175,6 +176,7 @@ impl Outgoing<'_> {
     pub(crate) fn finish(mut self) {
         if let Some(Frame { peer, reused, id, patience }) = self.frame.take() {
             let (answers, deadline) = (peer.answers().clone(), Instant::now() + patience);
+            protocol::fault_point!(ForwardNotAnswered);
             self.forwarding.sent = Some(Sent { answers, id, deadline, reused });
             self.peers.put(peer);
         }

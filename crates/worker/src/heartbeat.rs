@@ -75,6 +75,7 @@ fn connect(job: &HeartbeatJob, sockets: &Sockets) -> Result<Writer, String> {
 fn beat(writer: &mut Writer, orders: &Orders, sign: &impl Fn() -> Heartbeat) -> std::io::Result<NextOrder> {
     let mut next = Instant::now();
     loop {
+        protocol::fault_point!(HeartbeatNotSent);
         writer.write(&Message::new(sign()), &[])?;
         // After a pause of this process the signs that it missed are of no use.
         next = (next + HEARTBEAT_INTERVAL).max(Instant::now());

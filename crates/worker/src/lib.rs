@@ -24,6 +24,7 @@ mod forward;
 mod heartbeat;
 pub mod original;
 mod peer;
+pub mod program;
 mod replies;
 pub mod server;
 mod sockets;

@@ -110,7 +110,7 @@ impl Setup {
         let mut processes = self.nothing();
         let mut command = processes.imitation(&format!("master_{flavour}.py"), "master");
         command.arg("0").args(options);
-        let process = processes.spawn("master", command);
+        let process = processes.spawn("master", &mut command);
         processes.master_address = process.address.clone();
         processes.processes.insert("master".to_string(), process);
         processes

@@ -12,17 +12,22 @@
 //! directory when its standard input closes, which happens however this process ends. When a test fails, the ends of
 //! all logs are printed and the directory with the logs stays.
 
+mod footprint;
 pub mod level1;
+pub mod links;
 pub mod oracle;
 mod process;
 mod programs;
+pub mod proxy;
 pub mod raw;
 pub mod wait;
 
+pub use footprint::Footprint;
 pub use process::{Group, Ran, run};
 pub use programs::Programs;
 
 use client::Cluster;
+use links::{Link, Links};
 use process::Process;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -38,6 +43,9 @@ pub const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long what should happen soon may take before a test gives up.
 pub const SOON: Duration = Duration::from_secs(30);
 
+/// Where a program with fault points looks for what is to happen.
+const FAULT: &str = "DARRAY_FAULT";
+
 /// How many lines of every log are printed when a test fails.
 const LOG_LINES_SHOWN: usize = 40;
 
@@ -49,11 +57,25 @@ pub struct Setup {
     threads: usize,
     master_flags: Vec<String>,
     worker_flags: Vec<String>,
+    links: bool,
+    faulty: Option<PathBuf>,
+    master_limits: String,
+    worker_limits: String,
 }
 
 impl Default for Setup {
     fn default() -> Setup {
-        Setup { workers: 3, replication: 2, threads: 1, master_flags: Vec::new(), worker_flags: Vec::new() }
+        Setup {
+            workers: 3,
+            replication: 2,
+            threads: 1,
+            master_flags: Vec::new(),
+            worker_flags: Vec::new(),
+            links: false,
+            faulty: None,
+            master_limits: String::new(),
+            worker_limits: String::new(),
+        }
     }
 }
 
@@ -93,25 +115,47 @@ impl Setup {
         self
     }
 
+    /// With links between all nodes that can be spoiled: [`Processes::links`].
+    pub fn links(mut self) -> Setup {
+        self.links = true;
+        self
+    }
+
+    /// With the program `faulty` as master and workers, so that they can be [armed](Processes::arm).
+    pub fn faulty(mut self, program: &str) -> Setup {
+        self.faulty = Some(program.into());
+        self
+    }
+
+    /// What the master may have, in options of the shell's `ulimit`, separated by spaces: `-n 80`.
+    pub fn master_limits(mut self, limits: &str) -> Setup {
+        self.master_limits = limits.to_string();
+        self
+    }
+
+    /// The same for every worker.
+    pub fn worker_limits(mut self, limits: &str) -> Setup {
+        self.worker_limits = limits.to_string();
+        self
+    }
+
     /// Starts it, and waits until all workers are alive.
     pub fn start(self) -> Processes {
         let mut processes = self.nothing();
-        processes.start_master();
-        for n in 1..=processes.setup.workers {
-            processes.start_worker(&format!("w{n}"));
-        }
+        processes.start_all();
         processes.wait_alive(processes.setup.workers);
         processes
     }
 
     /// What no process is in yet.
-    fn nothing(self) -> Processes {
+    pub fn nothing(self) -> Processes {
         let directory = tempfile::Builder::new().prefix("darray-test-").tempdir().expect("a temporary directory");
         Processes {
-            programs: Programs::built(),
             group: Group::start(directory.path()),
             directory,
             master_address: "127.0.0.1:0".to_string(),
+            links: Links::default(),
+            armed: BTreeMap::new(),
             processes: BTreeMap::new(),
             setup: self,
         }
@@ -121,10 +165,12 @@ impl Setup {
 /// A running cluster. Dropping it ends all its processes.
 #[derive(Debug)]
 pub struct Processes {
-    programs: &'static Programs,
     group: Group,
     directory: TempDir,
     master_address: String,
+    links: Links,
+    /// The faults that wait for the next life of a process.
+    armed: BTreeMap<String, String>,
     /// By name: `master`, or the worker's id.
     processes: BTreeMap<String, Process>,
     setup: Setup,
@@ -146,9 +192,26 @@ impl Processes {
         self.directory().join("data")
     }
 
-    /// A client of its own.
+    /// The links between all nodes, if the setup has them.
+    pub fn links(&self) -> &Links {
+        &self.links
+    }
+
+    /// A client of its own, behind the clients' link if there is one.
     pub fn connect(&self) -> Cluster {
-        let builder = Cluster::builder().masters(&self.master_address).timeout(CALL_TIMEOUT);
+        match self.setup.links {
+            true => self.connect_to(self.links.get(&Link::Clients).address()),
+            false => self.connect_directly(),
+        }
+    }
+
+    /// A client that no link keeps from the master.
+    pub fn connect_directly(&self) -> Cluster {
+        self.connect_to(&self.master_address)
+    }
+
+    fn connect_to(&self, address: &str) -> Cluster {
+        let builder = Cluster::builder().masters(address).timeout(CALL_TIMEOUT);
         builder.connect_timeout(SOON).connect().expect("the master can be reached")
     }
 
@@ -159,7 +222,7 @@ impl Processes {
 
     /// Runs the program `client` with these words and this standard input.
     pub fn client_with_input(&self, line: &str, input: &[u8]) -> Ran {
-        let mut command = Command::new(&self.programs.client);
+        let mut command = Command::new(&Programs::built().client);
         command.args(line.split_whitespace()).env("DARRAY_MASTER", &self.master_address).env_remove("RUST_LOG");
         command.current_dir(self.directory());
         run(&mut command, input)
@@ -167,7 +230,7 @@ impl Processes {
 
     /// Starts the program `client` with these words, as a process of this name.
     pub fn start_client(&mut self, name: &str, line: &str) {
-        let mut command = Command::new(&self.programs.client);
+        let mut command = Command::new(&Programs::built().client);
         command.args(["--master", &self.master_address]).args(line.split_whitespace());
         let started = Process::start_silent(command, &self.group, &self.log(name));
         self.processes.insert(name.to_string(), started.unwrap_or_else(|e| panic!("starting {name}: {e}")));
@@ -180,6 +243,19 @@ impl Processes {
         maps.lines().filter(|line| line.contains("memfd:darray-ring")).count()
     }
 
+    /// Starts the master and all workers.
+    pub fn start_all(&mut self) {
+        self.start_master();
+        for n in 1..=self.setup.workers {
+            self.start_worker(&format!("w{n}"));
+        }
+    }
+
+    /// Has the next life of a process, and only that one, meet with a fault; see `protocol::fault`.
+    pub fn arm(&mut self, name: &str, fault: String) {
+        self.armed.insert(name.to_string(), fault);
+    }
+
     /// Starts a master, on the port and data of the one before if there was one.
     pub fn start_master(&mut self) {
         let data_dir = self.data_dir();
@@ -188,24 +264,68 @@ impl Processes {
 
     /// Starts a master on the port of the one before and some data directory.
     pub fn start_master_on(&mut self, data_dir: &Path) {
-        let mut command = Command::new(&self.programs.master);
+        let mut command = self.program("master");
         command.args(["--listen", &self.master_address, "--replication", &self.setup.replication.to_string()]);
         command.arg("--data-dir").arg(data_dir).args(&self.setup.master_flags);
-        let process = self.spawn("master", command);
+        let process = self.spawn_perhaps_armed("master", command);
         self.master_address = process.address.clone();
         self.processes.insert("master".to_string(), process);
+        if self.setup.links {
+            self.links.open(Link::Clients);
+            self.links.lead_to_master(&self.master_address);
+        }
     }
 
     /// Starts a worker, or a new life of one.
     pub fn start_worker(&mut self, id: &str) {
-        let mut command = Command::new(&self.programs.worker);
-        command.args(["--id", id, "--master", &self.master_address, "--threads", &self.setup.threads.to_string()]);
-        command.args(&self.setup.worker_flags);
-        let process = self.spawn(id, command);
+        let mut command = self.program("worker");
+        command.args(["--id", id, "--threads", &self.setup.threads.to_string()]).args(&self.setup.worker_flags);
+        if self.setup.links {
+            let control = self.links.open(Link::control(id));
+            control.lead_to(&self.master_address);
+            command.args(["--master", control.address()]);
+            // What goes through shared memory goes through no link.
+            let data = self.links.open(Link::data(id));
+            data.lead_nowhere_yet(); // the master tries it before we know its port
+            command.args(["--no-shared-memory", "--advertise", data.address()]);
+        } else {
+            command.args(["--master", &self.master_address]);
+        }
+        let process = self.spawn_perhaps_armed(id, command);
+        if self.setup.links {
+            self.links.get(&Link::data(id)).lead_to(&process.address);
+        }
         self.processes.insert(id.to_string(), process);
     }
 
-    fn spawn(&self, name: &str, command: Command) -> Process {
+    /// The program `master` or `worker`, or that with fault points in its place, under its limits.
+    fn program(&self, role: &str) -> Command {
+        if let Some(faulty) = &self.setup.faulty {
+            let mut command = Command::new(faulty);
+            command.arg(role);
+            return command;
+        }
+        let (program, limits) = match role {
+            "master" => (&Programs::built().master, &self.setup.master_limits),
+            _ => (&Programs::built().worker, &self.setup.worker_limits),
+        };
+        if limits.is_empty() {
+            return Command::new(program);
+        }
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("ulimit {limits} && exec \"$0\" \"$@\"")]).arg(program);
+        command
+    }
+
+    /// Starts a process. One that is armed may die before it says where it listens; then it has another life.
+    fn spawn_perhaps_armed(&mut self, name: &str, mut command: Command) -> Process {
+        let Some(fault) = self.armed.remove(name) else { return self.spawn(name, &mut command) };
+        let started = Process::start(command.env(FAULT, fault), &self.group, &self.log(name));
+        command.env_remove(FAULT);
+        started.unwrap_or_else(|_| self.spawn(name, &mut command))
+    }
+
+    fn spawn(&self, name: &str, command: &mut Command) -> Process {
         Process::start(command, &self.group, &self.log(name)).unwrap_or_else(|e| panic!("starting {name}: {e}"))
     }
 
@@ -244,8 +364,13 @@ impl Processes {
 
     /// SIGTERM, and how the process ended.
     pub fn terminate(&mut self, name: &str) -> ExitStatus {
-        self.processes[name].signal(rustix::process::Signal::TERM);
+        self.drain(name);
         self.wait_end(name)
+    }
+
+    /// SIGTERM, without waiting for the end.
+    pub fn drain(&self, name: &str) {
+        self.processes[name].signal(rustix::process::Signal::TERM);
     }
 
     /// Waits for the end of a process that was told to end.
@@ -259,9 +384,25 @@ impl Processes {
         self.processes[name].id()
     }
 
+    /// What memory a process uses.
+    pub fn footprint(&self, name: &str) -> Footprint {
+        Footprint::of(self.id(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
+    }
+
+    /// How many descriptors a process has open, and how many threads it has.
+    pub fn open_things(&self, name: &str) -> [usize; 2] {
+        let pid = self.id(name);
+        ["fd", "task"].map(|what| std::fs::read_dir(format!("/proc/{pid}/{what}")).expect("it runs").count())
+    }
+
     /// The names of the processes that should be there.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.processes.keys().map(String::as_str)
+    }
+
+    /// How a process has ended, if it has: by itself, or because it was told to.
+    pub fn ended(&mut self, name: &str) -> Option<ExitStatus> {
+        self.processes.get_mut(name)?.ended()
     }
 
     /// Fails if a process has ended that nobody ended.
@@ -275,7 +416,7 @@ impl Processes {
 
     /// Waits until so many workers are alive.
     pub fn wait_alive(&self, count: usize) {
-        let client = self.connect();
+        let client = self.connect_directly();
         until(&format!("{count} workers alive"), SOON, || {
             let alive = client.status().ok()?.workers_alive as usize;
             (alive == count).then_some(())
@@ -284,7 +425,7 @@ impl Processes {
 
     /// Waits until so many workers are alive and every segment has all its copies.
     pub fn wait_whole(&self, workers: usize) {
-        let client = self.connect();
+        let client = self.connect_directly();
         until(&format!("{workers} workers with all copies"), SOON, || {
             let status = client.status().ok()?;
             let whole = status.workers_alive as usize == workers && status.workers_suspect == 0;

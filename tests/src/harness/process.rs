@@ -63,7 +63,7 @@ pub struct Process {
 
 impl Process {
     /// Starts it with its standard error at the end of a file, and reads where it listens.
-    pub fn start(mut command: Command, group: &Group, log: &Path) -> io::Result<Process> {
+    pub fn start(command: &mut Command, group: &Group, log: &Path) -> io::Result<Process> {
         let mut child = spawn(command.stdout(Stdio::piped()), group, log)?;
         match read_address(&mut child) {
             Ok(address) => Ok(Process { child, address }),

@@ -6,7 +6,7 @@
 //! seed gives the same run, event by event. The parts: [`network`] (connections with delay and loss, requests to data
 //! ports), [`processes`] (master, workers: start, kill, pause), [`disk`] (the log in its file), [`clock`] (what time each node
 //! believes it is), [`clients`], [`wishes`], [`odd`] and [`shared`] (what they do, and what they must be answered), [`model`] and
-//! [`history`] (the right answers), [`faults`] (what goes wrong), [`outcome`] (what that changed), [`checks`] (what must hold).
+//! [`linearizability`] (the right answers), [`faults`] (what goes wrong), [`outcome`] (what that changed), [`checks`] (what must hold).
 //!
 //! What is random is drawn by each node from a sequence of its own, so leaving out a fault changes nothing but what follows
 //! from it: that is how a run tells whether a fault mattered.
@@ -21,7 +21,6 @@ pub mod clients;
 pub mod clock;
 pub mod disk;
 pub mod faults;
-pub mod history;
 pub mod model;
 pub mod network;
 pub mod odd;
@@ -31,6 +30,7 @@ pub mod random;
 pub mod shared;
 pub mod wishes;
 
+use crate::linearizability;
 use clients::ClientNode;
 use disk::Disk;
 use faults::{Fault, Undo};
@@ -129,6 +129,8 @@ pub struct World {
     pub(crate) conns: BTreeMap<u64, Conn>,
     /// Who has closed which connection: nothing arrives there any more.
     pub(crate) hung_up: BTreeSet<(u64, Node)>,
+    /// Connections that were reset: nothing arrives on them any more.
+    severed: BTreeSet<u64>,
     pub(crate) rpcs: BTreeMap<u64, Rpc>,
     next_number: u64,
     ticks: BTreeMap<Life, Duration>,
@@ -166,7 +168,7 @@ pub struct World {
     /// What clients and operators could see.
     pub outcome: Outcome,
     /// What clients saw of the names that they share.
-    pub(crate) histories: BTreeMap<String, Vec<history::Operation>>,
+    pub(crate) histories: BTreeMap<String, Vec<linearizability::Operation>>,
     /// Values given to shared names so far.
     pub(crate) values: u32,
     pub(crate) checker: checks::Checker,
@@ -207,6 +209,7 @@ impl World {
             clients: Vec::new(),
             conns: BTreeMap::new(),
             hung_up: BTreeSet::new(),
+            severed: BTreeSet::new(),
             rpcs: BTreeMap::new(),
             next_number: 1,
             ticks: BTreeMap::new(),

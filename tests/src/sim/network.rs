@@ -201,8 +201,9 @@ impl World {
         asked.into_iter().for_each(|rpc| self.return_rpc(rpc, Err("connection reset".to_string())));
     }
 
-    /// Resets a connection: both ends hear of it.
+    /// Resets a connection: what is on its way is lost, and both ends hear of it.
     pub(crate) fn reset(&mut self, conn: u64) {
+        self.severed.insert(conn);
         self.reset_because(conn, "connection reset");
     }
 
@@ -222,7 +223,8 @@ impl World {
     }
 
     pub(crate) fn on_packet(&mut self, conn: u64, to: Life, packet: Packet) {
-        if !self.is_alive(to) || self.hung_up.contains(&(conn, to.0)) {
+        let is_lost = matches!(packet, Packet::Message(_)) && self.severed.contains(&conn);
+        if is_lost || !self.is_alive(to) || self.hung_up.contains(&(conn, to.0)) {
             return;
         }
         self.outcome.retries += u64::from(matches!(packet, Packet::Closed(_)));

@@ -1,29 +1,20 @@
-//! Names that all clients use at once, and what they see of them: the histories that [`super::history`] judges.
+//! Names that all clients use at once, and what they see of them: the histories that [`linearizability`](crate::linearizability)
+//! judges.
 //!
-//! Each array on them is filled with one number that no other array has, so what is read tells which one it was, and that
-//! nothing of another one is in it.
-
 use super::clients::Ended;
 use super::faults::Kind;
-use super::history::{self, Call};
 use super::model::{Content, Elements};
 use super::wishes::Wish;
 use super::{Chance, Node, World};
+use crate::linearizability::{Call, OPERATIONS, Operation, array_of, is_linearizable, seen};
 use array::{Buffer, DType};
 use client::error::Error;
 use protocol::ErrorCode;
-use protocol::message::client::Source;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// How many there are.
 const NAMES: u64 = 2;
-
-/// One segment, one more than fits into one, several.
-const LENGTHS: [usize; 4] = [1, 100, 4097, 20_000];
-
-/// What is computed on them: from the result one can tell number and operation.
-const OPERATIONS: [&str; 2] = ["x * 2", "x * 2 + 1"];
 
 /// Them.
 pub fn names() -> impl Iterator<Item = String> {
@@ -67,7 +58,9 @@ impl World {
                 Some(Call::Apply { operation: operation_of(wish), found: true })
             }
             (Wish::Delete { .. }, Ended::Answered(_)) => Some(Call::Delete { found: true }),
-            (Wish::Get { array, .. }, Ended::Got(layout, bytes)) => Some(seen(*array, layout.source, bytes)),
+            (Wish::Get { array, .. }, Ended::Got(layout, bytes)) => {
+                Some(seen(*array, layout.source, Buffer::from_bytes(bytes).as_slice()))
+            }
             (_, Ended::Failed(error)) => {
                 let call = self.failed_call(n, wish, error);
                 if call.is_none_or(|(_, known)| !known) {
@@ -84,7 +77,7 @@ impl World {
         // What others do at the same time decides what is seen; that is no outcome of a fault.
         self.note(told);
         if let Some(call) = call {
-            let operation = history::Operation { called: began, answered, call };
+            let operation = Operation { called: began, answered, call };
             self.histories.entry(name.to_string()).or_default().push(operation);
         }
         true
@@ -125,7 +118,7 @@ impl World {
     pub(crate) fn leave_shared(&mut self, wish: &Wish, began: Duration) {
         let Some(name) = shared_name(wish) else { return };
         if let Some(call) = may_have_happened(wish) {
-            let operation = history::Operation { called: began, answered: None, call };
+            let operation = Operation { called: began, answered: None, call };
             self.histories.entry(name.to_string()).or_default().push(operation);
         }
     }
@@ -134,7 +127,7 @@ impl World {
     pub fn check_histories(&self) -> u64 {
         for (name, history) in &self.histories {
             assert!(
-                history::is_linearizable(history),
+                is_linearizable(history),
                 "what clients saw of '{name}' fits no order:\n{}",
                 history.iter().map(|op| format!("  {op:?}")).collect::<Vec<_>>().join("\n")
             );
@@ -165,8 +158,7 @@ fn may_have_happened(wish: &Wish) -> Option<Call> {
 
 /// An array full of one number.
 fn filled(value: u32) -> Content {
-    let len = LENGTHS[value as usize % LENGTHS.len()];
-    let bytes = Arc::new(Buffer::from_slice(&vec![value as i32; len]));
+    let bytes = Arc::new(Buffer::from_slice(&array_of(value)));
     Content::of(Elements { bytes, dtype: DType::Int32, exact: true })
 }
 
@@ -178,21 +170,4 @@ fn value_of(wish: &Wish) -> u32 {
 fn operation_of(wish: &Wish) -> u8 {
     let Wish::Apply { operation: Some(operation), .. } = wish else { panic!("shared names have expressions only") };
     OPERATIONS.iter().position(|known| known == operation).expect("one of ours") as u8
-}
-
-/// What was read.
-fn seen(array: bool, source: Source, bytes: &[u8]) -> Call {
-    let buffer = Buffer::from_bytes(bytes);
-    let elements = buffer.as_slice::<i32>();
-    let number = *elements.first().expect("shared arrays are not empty") as u32;
-    assert!(elements.iter().all(|element| *element as u32 == number), "one read saw parts of several arrays");
-    let (value, operation) = match source {
-        Source::Array => (number, None),
-        Source::Result => (number / 2, Some((number % 2) as u8)),
-    };
-    assert_eq!(elements.len(), LENGTHS[value as usize % LENGTHS.len()], "one read saw a part of an array");
-    match array {
-        true => Call::GetArray(Some(value)),
-        false => Call::Get(Some((value, operation))),
-    }
 }

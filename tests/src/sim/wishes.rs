@@ -8,7 +8,8 @@ use super::faults::Kind;
 use super::model::{Computation, Content, Elements, Refused};
 use super::odd::Odd;
 use super::random::Random;
-use super::{Chance, Node, World, history};
+use super::{Chance, Node, World};
+use crate::linearizability;
 use array::{Buffer, DType, Operation};
 use client::error::Error;
 use protocol::message::client::*;
@@ -384,7 +385,8 @@ impl World {
                 content.go_back_to(catalog.find(name).and_then(|(_, array)| array.result));
             }
         }
-        let crash = history::Operation { called: self.now, answered: Some(self.now), call: history::Call::PowerLoss };
+        let call = linearizability::Call::PowerLoss;
+        let crash = linearizability::Operation { called: self.now, answered: Some(self.now), call };
         for name in super::shared::names() {
             self.histories.entry(name).or_default().push(crash);
         }

@@ -146,6 +146,7 @@ impl Cluster {
             member.promised += copy.bytes();
         }
         self.transfers.insert((copy.id(), target.clone()), self.now.elapsed);
+        protocol::fault_point!(RepairNotTold);
         self.tell(target, RecoverData { copy, dtype, sources });
         if planted::bug!(FetchCountedAtOnce) {
             self.take_copy(target, copy);
@@ -238,6 +239,7 @@ impl Cluster {
     }
 
     pub(super) fn on_recovery_complete(&mut self, worker: &WorkerId, complete: RecoveryComplete) {
+        protocol::fault_point!(RepairReported);
         let copy = complete.copy;
         let is_expected = self.transfers.remove(&(copy.id(), worker.clone())).is_some();
         if let (None, Some(busy_us)) = (&complete.error, complete.busy_us) {

@@ -4,6 +4,9 @@
 //! or after [`DOWN_AFTER`] without a heartbeat; then it is no member any more. Silence is measured by a clock that stands
 //! still while the master does, so that a master that was starved does not take that for its workers' silence.
 //!
+//! Heartbeats tell that the master hears a worker, not that the worker hears the master. So a member that owes an answer is
+//! asked, after [`ASK_AFTER`], whether it is there, and is down if it has answered nothing [`DEAF_AFTER`] it began to owe.
+//!
 //! A worker is *up*, able to take part, from the moment its registration is in the catalog.
 
 use super::catalog::incident;
@@ -13,7 +16,7 @@ use super::requests::Peer;
 use super::{Cluster, ConnId, Effect, Then};
 use protocol::message::client::{IncidentKind, WorkerState};
 use protocol::message::worker::*;
-use protocol::message::{Body, Message};
+use protocol::message::{Body, Message, Ping};
 use protocol::{CopyId, CopyRecord, Digest, VersionId, WorkerId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -23,6 +26,13 @@ pub const SUSPECT_AFTER: Duration = Duration::from_millis(500);
 
 /// Ten heartbeats missed. Being wrong is cheap: the worker comes back with its copies, and no byte moves.
 pub const DOWN_AFTER: Duration = Duration::from_millis(1000);
+
+/// How long a worker may owe an answer before it is asked whether it hears: much of what it is told to do takes less.
+pub const ASK_AFTER: Duration = Duration::from_millis(500);
+
+/// How long it may then take. Its answer waits behind what it was told before and computes on the thread that reads, so it has
+/// more time than its heartbeats, which wait for nothing.
+pub const DEAF_AFTER: Duration = Duration::from_millis(2500);
 
 /// How long a restarted master waits for the workers of its catalog: they ask every second at the latest.
 pub const REPORT_GRACE: Duration = Duration::from_secs(3);
@@ -76,6 +86,19 @@ pub(super) struct Member {
     pub late: bool,
     next_call: u64,
     pub calls: BTreeMap<u64, Call>,
+    hearing: Hearing,
+}
+
+/// Whether a worker hears the master, as far as its answers tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+enum Hearing {
+    /// It owes no answer.
+    #[default]
+    Idle,
+    /// Since then, by the liveness clock, it has owed answers and given none.
+    Owing(Duration),
+    /// It was asked whether it hears, too.
+    Asked(Duration),
 }
 
 /// A question to a worker that it has not answered.
@@ -84,6 +107,7 @@ pub(super) enum Call {
     Reserve(VersionId),
     Inventory,
     Claim,
+    Hearing,
 }
 
 impl Member {
@@ -112,8 +136,14 @@ impl Member {
             late: false,
             next_call: 1,
             calls: BTreeMap::new(),
+            hearing: Hearing::Idle,
             hello,
         }
+    }
+
+    /// Whether it has been told to do something that it has not answered.
+    fn owes(&self) -> bool {
+        !self.calls.is_empty() || !self.in_flight.is_empty() || self.fetching > 0
     }
 
     /// A number for the next instruction.
@@ -306,6 +336,32 @@ impl Cluster {
         for worker in silent {
             self.member_down(&worker, IncidentKind::WorkerDown, "silence", RETURN_AFTER_SILENCE);
         }
+        self.watch_hearing();
+    }
+
+    /// Asks those that owe answers whether they hear.
+    fn watch_hearing(&mut self) {
+        let clock = self.liveness_clock;
+        let (mut doubtful, mut deaf) = (Vec::new(), Vec::new());
+        for (worker, member) in &mut self.members {
+            member.hearing = match member.hearing {
+                _ if !member.owes() => Hearing::Idle,
+                Hearing::Idle => Hearing::Owing(clock),
+                Hearing::Owing(since) if clock - since >= ASK_AFTER => {
+                    doubtful.push(worker.clone());
+                    Hearing::Asked(since)
+                }
+                Hearing::Asked(since) if clock - since >= DEAF_AFTER => {
+                    deaf.push(worker.clone());
+                    Hearing::Asked(since)
+                }
+                same => same,
+            };
+        }
+        doubtful.iter().for_each(|worker| self.call(worker, Call::Hearing, Ping {}));
+        for worker in deaf {
+            self.member_down(&worker, IncidentKind::WorkerDown, "it answers nothing", RETURN_AFTER_SILENCE);
+        }
     }
 
     // ---- death ----
@@ -357,6 +413,7 @@ impl Cluster {
         redispatched: u64,
     ) {
         log::warn!("worker {worker} is down: {cause}");
+        protocol::fault_point!(DeathNotProposed);
         let silence_ms = silence.as_millis() as u64;
         let incident = incident(kind, Some(worker.clone()), self.now.unix_ms, cause.to_string(), silence_ms);
         let then = Then::IncidentRecorded { detected: self.now.elapsed, operations_running, redispatched };
@@ -398,6 +455,12 @@ impl Cluster {
 
     pub(super) fn on_worker_message(&mut self, worker: &WorkerId, message: Message) {
         let call = |cluster: &mut Cluster| cluster.members.get_mut(worker)?.calls.remove(&message.head.id?);
+        // What it says by itself tells nothing about what it hears.
+        if !matches!(message.body, Body::CopiesChanged(_) | Body::WorkerStatus(_))
+            && let Some(member) = self.members.get_mut(worker)
+        {
+            member.hearing = Hearing::Idle;
+        }
         match message.body {
             Body::SegmentResult(result) => self.on_segment_result(worker, message.head.id, result, message.elements),
             Body::CopiesChanged(changed) => self.on_copies_changed(worker, changed),
@@ -457,6 +520,7 @@ impl Cluster {
         for worker in leaving {
             if self.is_dispensable(&worker) {
                 log::info!("worker {worker} may leave: nothing depends on it");
+                protocol::fault_point!(DrainedNotTold);
                 self.tell(&worker, WorkerStatus { state: WorkerStage::Drained });
                 if let Some(member) = self.members.get_mut(&worker) {
                     member.drained = true;
@@ -485,6 +549,7 @@ impl Cluster {
         let fetching = self.transfers.keys().filter(|(copy, target)| target == worker && of_version.contains(copy));
         let fetching: Vec<CopyId> = fetching.map(|(copy, _)| *copy).collect();
         fetching.into_iter().for_each(|copy| self.forget_transfer(copy, worker));
+        protocol::fault_point!(DropNotTold);
         self.tell(worker, DropCopies { versions: vec![version], copies: vec![] });
     }
 

@@ -119,7 +119,9 @@ impl Cluster {
             workers: self.endpoints(&workers),
             segments: located.iter().map(planned).collect(),
         };
-        ReadPlan { pin: self.pin(session, id), ..plan }
+        let pin = self.pin(session, id);
+        protocol::fault_point!(PinNotTold);
+        ReadPlan { pin, ..plan }
     }
 
     fn pin(&mut self, session: SessionId, version: VersionId) -> u64 {

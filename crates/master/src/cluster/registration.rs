@@ -159,6 +159,8 @@ impl Cluster {
         self.unreported.remove(&worker);
         self.send(conn, Message::reply(&message.head, self.hello()));
         let copies = self.take_inventory(&worker, inventory);
+        protocol::fault_point!(RegistrationNotProposed);
+        self.flush_copies(); // what it is told to drop it has not lost
         let command = Command::WorkerUp { worker: worker.clone(), incarnation, copies, at: self.now.unix_ms };
         self.propose(command, true, Then::WorkerIsUp { worker, incarnation });
     }
@@ -191,7 +193,10 @@ impl Cluster {
                 (true, Some(member)) => {
                     member.add(copy);
                 }
-                _ => useless.push(copy.id()),
+                _ => {
+                    self.lose_copy(worker, copy.id());
+                    useless.push(copy.id());
+                }
             }
         }
         if !useless.is_empty() {

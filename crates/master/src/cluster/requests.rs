@@ -320,6 +320,7 @@ impl Cluster {
         }
         let body = Body::from(Done {});
         let command = Command::DeleteArray { request: Some(self.outcome(self.origin(key), &body)), name };
+        protocol::fault_point!(DeleteNotProposed);
         self.propose(command, true, Then::Answer { key, body });
         Ok(Answer::Later)
     }

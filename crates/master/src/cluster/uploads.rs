@@ -115,6 +115,20 @@ impl Upload {
 
 impl Cluster {
     pub(super) fn on_create_array(&mut self, key: Key, create: CreateArray) -> Result<Answer, WireError> {
+        let planned = self.uploads.iter().find(|(_, upload)| upload.created_by == key && upload.is_of(&create));
+        let planned = planned.map(|(version, _)| *version);
+        let answer = self.plan_array(key, create);
+        // A request that comes again may be refused though it was not at first; whoever is told that will not go on.
+        if let (Some(version), Err(_)) = (planned, &answer) {
+            if let Some(upload) = self.uploads.get_mut(&version) {
+                upload.planning = None; // its answer is this one
+            }
+            self.abandon(version);
+        }
+        answer
+    }
+
+    fn plan_array(&mut self, key: Key, create: CreateArray) -> Result<Answer, WireError> {
         name::check_new_array(&create.array_id)?;
         let len = checked_length(&create)?;
         if self.catalog.find(&create.array_id).is_some() && !create.replace {
@@ -188,7 +202,15 @@ impl Cluster {
         if self.hopes() {
             return Ok(Some(Answer::Park(format!("{demanded} workers; {there} are alive"))));
         }
+        let alive = self.members.values().filter(|member| member.up).count();
         Err(match there {
+            0 if alive > 0 => {
+                let text = format!(
+                    "none of the {alive} workers that are alive takes new copies: they are leaving, or of the original system; start \
+                     one more: worker --id w1 --master HOST:PORT"
+                );
+                WireError::new(ErrorCode::NoWorkers, text)
+            }
             0 => WireError::new(
                 ErrorCode::NoWorkers,
                 "there is no worker; start some: worker --id w1 --master HOST:PORT",
@@ -277,6 +299,7 @@ impl Cluster {
             }
             self.call_reserve(&worker, Reserve { version, ticket: ticket.clone(), dtype, segments });
         }
+        protocol::fault_point!(RoomAskedFor);
         self.finish_plan(version);
     }
 
@@ -343,6 +366,7 @@ impl Cluster {
         if let Some(upload) = self.uploads.get_mut(&version) {
             upload.planning = None;
         }
+        protocol::fault_point!(PlanNotTold);
         self.answer(key, plan.into());
     }
 
@@ -503,6 +527,7 @@ impl Cluster {
         if planted::bug!(ReplyBeforeLog) {
             self.answer(key, body.clone());
         }
+        protocol::fault_point!(ArrayNotProposed);
         self.propose(command, true, Then::UploadCommitted { version, key, body });
     }
 

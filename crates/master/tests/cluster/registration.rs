@@ -118,3 +118,26 @@ fn a_worker_whose_silence_ends_in_time_is_alive_again() {
     desk.wait(50, &[21]);
     assert_eq!(desk.state("w1"), WorkerState::Down);
 }
+
+#[test]
+fn what_came_too_many_through_a_power_loss_is_dropped_when_enough_others_are_there() {
+    let mut desk = two_workers();
+    let version = store(&mut desk, 1, "a");
+    let mut catalog = Catalog::default();
+    desk.log.iter().enumerate().for_each(|(index, command)| drop(catalog.apply(index as u64 + 1, command)));
+    let mut desk = Desk::with_log(catalog, desk.log.clone());
+    let copy = CopyRecord(version, 0, 7, 16);
+    let told_to_drop = |desk: &mut Desk, conn| {
+        let drops = |message: &Message| matches!(&message.body, Body::DropCopies(drop) if drop.copies == [copy.id()]);
+        desk.heard(conn).iter().any(drops)
+    };
+    // That w3 had got a copy was lost with the end of the log; who else has one has yet to come.
+    for (conn, worker, is_one_too_many) in [(30, "w3", false), (10, "w1", false), (20, "w2", true)] {
+        desk.register(conn, worker, 2, vec![copy]);
+        assert_eq!(told_to_drop(&mut desk, conn), is_one_too_many, "{worker}");
+    }
+    let holders = &desk.cluster.catalog().segment(copy.id()).expect("the array is there").holders;
+    assert_eq!(*holders, ["w1", "w3"].map(WorkerId::from));
+    let downs = desk.cluster.list_incidents().incidents.into_iter().filter(|i| i.kind == IncidentKind::WorkerDown);
+    assert_eq!(downs.count(), 0, "nobody has lost what he was told to drop");
+}

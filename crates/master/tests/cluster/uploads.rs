@@ -112,6 +112,22 @@ fn whoever_waits_for_an_upload_that_is_abandoned_is_told() {
     assert!(desk.is_told_to_drop(10, version), "an answer that comes too late is no promise");
 }
 
+#[test]
+fn an_upload_whose_create_comes_again_and_is_refused_keeps_no_room() {
+    let mut desk = two_workers();
+    let version = planned_upload(&mut desk, 1, "a");
+    let other = planned_upload(&mut desk, 2, "a");
+    arrives(&mut desk, 10, other);
+    arrives(&mut desk, 20, other);
+    desk.say(1, commit(3, other, &["w1", "w2"]));
+    assert_eq!(copies_committed(&mut desk, 3), 2);
+    desk.sent.clear();
+    desk.say(1, create(1, "a", 4)); // as if the plan had never arrived
+    assert_eq!(desk.heard_error(1), Some(ErrorCode::AlreadyExists));
+    assert!(desk.is_told_to_drop(10, version) && desk.is_told_to_drop(20, version));
+    assert_eq!(desk.cluster.cluster_status().uploads, 0);
+}
+
 // ---- no room ----
 
 #[test]

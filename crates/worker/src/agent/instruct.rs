@@ -10,7 +10,7 @@ use array::program::NotAProgram;
 use array::{DType, Grid, LEN_MAX, Operation, Program};
 use log::{debug, warn};
 use protocol::message::worker::*;
-use protocol::{CopyId, CopyRecord, ErrorCode, Head, VersionId, WireError};
+use protocol::{CopyId, CopyRecord, ErrorCode, Head, VersionId, WireError, fault_point};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -27,6 +27,7 @@ impl Agent {
         match outcome.and_then(|()| store.reserve(version, &ticket, dtype, &segments)) {
             Ok(()) => {
                 debug!("{}reserved {} segments of {version}", Serving(&head.request), segments.len());
+                fault_point!(ReservedNotAnswered);
                 self.answer(head, Reserved {});
             }
             Err(error) => self.refuse(head, error),
@@ -142,6 +143,7 @@ impl Agent {
                 // What is here already is what is told, as for an instruction to compute it; the master sees whether it fits.
                 Ok(Made::Elements(buffer, crc)) => {
                     let dtype = task.program.output().expect("it has made elements");
+                    fault_point!(ComputedNotStored);
                     reports.count(&task, result.version(), elements);
                     let stored = store.insert(ended.room, Segment::new(result, dtype, buffer, crc));
                     stored.or_else(|differs| store.get(result).ok_or(differs)).map_err(Refusal::from)
@@ -161,6 +163,7 @@ impl Agent {
                 Err(refusal) => refusal.tell(&mut reports, &task.origin, result),
             }
         }
+        fault_point!(ComputedNotReported);
         if !broken.is_empty() {
             self.tell_copies_changed([], broken);
         }
@@ -229,6 +232,7 @@ impl Agent {
         let FetchTask { copy, dtype, origin, .. } = ended.task;
         let stored = match outcome {
             Ok(buffer) if ended.wanted => {
+                fault_point!(FetchedNotStored);
                 store.insert(ended.room, Segment::new(copy.id(), dtype, buffer, copy.crc32c())).map(|_| ())
             }
             outcome => {
@@ -241,6 +245,7 @@ impl Agent {
             _ if !ended.wanted => debug!("{}nobody wants {} any more", Serving(&origin.request), copy.id()),
             Ok(()) => {
                 let busy_us = Some(busy.as_micros() as u64);
+                fault_point!(FetchedNotReported);
                 self.send(origin.message(RecoveryComplete { copy, busy_us, error: None }));
             }
             Err(error) => self.fail_fetch(&origin, copy, error),
@@ -258,6 +263,7 @@ impl Agent {
             self.admitted(head, drop.versions, |v| store.admit_version_epoch(*v, head.epoch));
         let copies: Vec<CopyId> = self.admitted(head, drop.copies, |c| store.admit_epoch(*c, head.epoch));
         debug!("{}dropping {} versions and {} copies", Serving(&head.request), versions.len(), copies.len());
+        fault_point!(DropNotDone);
         let is_dropped = |copy: CopyId| versions.contains(&copy.version()) || copies.contains(&copy);
         self.results.forget(store, is_dropped);
         self.fetches.forget(store, is_dropped);

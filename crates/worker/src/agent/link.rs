@@ -181,6 +181,7 @@ impl Agent {
             return self.effects.push(Effect::CloseLink { link });
         }
         self.link.state = State::Registering { give_up: now + HELLO_TIMEOUT, unreported: Vec::new() };
+        protocol::fault_point!(NotRegistered);
         let message = Message::new(self.registration(store, local));
         self.effects.push(Effect::Send { link, message });
     }
@@ -254,6 +255,7 @@ impl Agent {
         self.cluster = Some(cluster);
         self.link.succeed();
         let before = std::mem::replace(&mut self.link.state, State::Registered);
+        protocol::fault_point!(RegisteredNotBeating);
         self.effects.push(Effect::StartHeartbeats(HeartbeatJob {
             address,
             worker: self.settings.worker.clone(),
@@ -383,6 +385,7 @@ impl Agent {
             return;
         }
         info!("asked to end: draining");
+        protocol::fault_point!(DrainNotTold);
         self.drain_until = Some(now + DRAIN_TIMEOUT);
         match self.link.state {
             State::Registered => self.send(Message::new(WorkerStatus { state: WorkerStage::Draining })),

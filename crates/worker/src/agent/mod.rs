@@ -195,7 +195,10 @@ impl Agent {
             Body::DropCopies(drop) => self.on_drop_copies(store, &head, drop),
             Body::SendInventory(_) => self.answer(&head, Inventory { copies: store.inventory() }),
             Body::Ping(_) => self.answer(&head, Pong {}),
-            Body::WorkerStatus(WorkerStatus { state: WorkerStage::Drained }) => self.exit(ExitReason::Drained),
+            Body::WorkerStatus(WorkerStatus { state: WorkerStage::Drained }) => {
+                protocol::fault_point!(DrainedNotEnded);
+                self.exit(ExitReason::Drained);
+            }
             Body::Shutdown(client::Shutdown {}) => self.exit(ExitReason::Shutdown),
             // Not answered, or two peers could go on refusing each other's refusals for ever.
             Body::Error(error) => warn!("{}the master reports: {error}", Serving(&head.request)),

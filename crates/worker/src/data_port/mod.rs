@@ -209,6 +209,7 @@ impl Connection {
     fn on_get(&mut self, head: Head, get: GetSegment) -> Result<(), End> {
         match self.read(&get) {
             Ok((segment, range)) => {
+                protocol::fault_point!(SegmentNotSent);
                 let bytes = &segment.buffer().as_bytes()[range.clone()];
                 // A whole segment is compared with its checksum: a short one has been, a long one will be on its way.
                 let crc32c = match get.range {

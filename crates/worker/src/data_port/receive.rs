@@ -11,7 +11,7 @@ use array::Buffer;
 use log::debug;
 use protocol::message::PayloadKind;
 use protocol::message::data::DistributeArray;
-use protocol::{CopyRecord, ErrorCode, Head, Payload, WireError};
+use protocol::{CopyRecord, ErrorCode, Head, Payload, WireError, fault_point};
 use std::sync::{Arc, Mutex};
 
 impl Connection {
@@ -41,11 +41,13 @@ impl Connection {
             Ok(segment) => segment,
             Err(error) => return self.refuse(forwarding.head(), error),
         };
+        fault_point!(StoredNotReported);
         // Before anybody hears of it from here. A repeated write is told again: the first may not have come so far yet.
         if !self.shared.events.tell(Event::Stored(segment.record())) {
             let ending = WireError::new(ErrorCode::ShuttingDown, "this worker is ending");
             return self.refuse(forwarding.head(), ending);
         }
+        fault_point!(ReportedNotAcknowledged);
         debug!("{}stored {}, {bytes} bytes", Serving(&forwarding.head().request), record.id());
         Ok(self.replies.send(Reply::Stored(Stored { forwarding, segment }))?)
     }
@@ -61,8 +63,12 @@ impl Connection {
         let mut buffer = self.shared.buffers.take(payload.bytes as usize);
         let head = forwarding.head().clone();
         let mut outgoing = forward::begin(&mut self.peers, forwarding);
-        let received = self.receiver.read_payload_with(payload, buffer.as_bytes_mut(), |block| outgoing.write(block));
+        let received = self.receiver.read_payload_with(payload, buffer.as_bytes_mut(), |block| {
+            fault_point!(SegmentHalfReceived);
+            outgoing.write(block);
+        });
         received.map_err(|e| end_of_frame(&head, e))?;
+        fault_point!(SegmentNotStored);
         let stored = receiving.finish(buffer);
         if stored.is_ok() {
             outgoing.finish();

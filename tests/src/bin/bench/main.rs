@@ -14,6 +14,7 @@ mod ours;
 mod peer;
 mod peers;
 mod plain;
+mod readme;
 mod recovery;
 mod scaling;
 mod table;

@@ -6,6 +6,7 @@ use crate::ours::say;
 use crate::times::Times;
 use ::tests::harness::Group;
 use ::tests::harness::wait::maybe_until;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -96,6 +97,7 @@ impl Peer {
         let (what, settings) = (words.join(" "), String::new());
         let mut peer = Peer { what, settings, child, requests, answers, log, _group: group, _directory: directory };
         peer.what = peer.answer()?["ready"].as_str().unwrap_or_default().to_string();
+        peer.signal(Signal::STOP);
         Ok(peer)
     }
 
@@ -170,6 +172,21 @@ impl Peer {
     }
 
     fn ask(&mut self, request: Value) -> Result<Value, String> {
+        self.signal(Signal::CONT);
+        let answer = self.answer_to(request);
+        self.signal(Signal::STOP);
+        answer
+    }
+
+    /// To all its processes. Between its turns they stand still: Ray and Dask have a dozen that are never quiet, and on a machine of
+    /// two processors they would be measured with everybody else, and everybody else with them.
+    fn signal(&self, signal: Signal) {
+        for process in descendants(self.child.id()) {
+            let _ = kill_process(process, signal); // it may have ended just now
+        }
+    }
+
+    fn answer_to(&mut self, request: Value) -> Result<Value, String> {
         let requests = self.requests.as_mut().ok_or("it has ended")?;
         if writeln!(requests, "{request}").is_err() {
             return Err(self.failed("it does not listen any more"));
@@ -201,8 +218,29 @@ fn times(answer: &Value) -> Result<BTreeMap<String, Duration>, String> {
     steps.iter().map(|(step, ms)| Ok((step.clone(), time(ms)?))).collect()
 }
 
+/// A process, and those it has started, and so on; of those that are running now.
+fn descendants(root: u32) -> Vec<Pid> {
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let numbers = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let parents: Vec<(u32, u32)> = numbers.filter_map(|number| Some((number, parent(number)?))).collect();
+    let mut found = vec![root];
+    let mut next = 0;
+    while let Some(&one) = found.get(next) {
+        found.extend(parents.iter().filter(|(_, parent)| *parent == one).map(|(number, _)| number));
+        next += 1;
+    }
+    found.into_iter().filter_map(|number| Pid::from_raw(number as i32)).collect()
+}
+
+/// The fourth field of its `stat`; the second, its name in brackets, may have anything in it.
+fn parent(process: u32) -> Option<u32> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+}
+
 impl Drop for Peer {
     fn drop(&mut self) {
+        self.signal(Signal::CONT);
         self.requests = None;
         let ended = maybe_until(GOODBYE, || self.child.try_wait().transpose());
         if ended.is_none() {

@@ -14,11 +14,11 @@ use crate::memory::{self, FACTOR, Growth, Memory};
 use crate::options::{Options, SMALL};
 use crate::ours::{Ours, checked_round, doubles, fresh_read};
 use crate::peer::Peer;
-use crate::table::{Other, Row, lines, markdown, with_section};
+use crate::readme::write_section;
+use crate::table::{Other, Row, lines, markdown};
 use crate::times::ms;
 use client::DataPath;
 use std::fmt::Write;
-use std::path::Path;
 
 /// The steps of a round, as the peers call them.
 const CREATE_1: &str = "create_1";
@@ -153,7 +153,7 @@ pub fn run(options: &Options) -> Result<(), String> {
         println!("{}", goal.show());
     }
     match &options.readme {
-        Some(readme) => write_readme(readme, &section(options, &rows, &computed, &notes, &settings)),
+        Some(readme) => write_section(readme, "peers", &section(options, &rows, &computed, &notes, &settings)),
         None => Ok(()),
     }
 }
@@ -270,10 +270,4 @@ fn section(options: &Options, rows: &Rows, computed: &Computed, notes: &[String]
     }
     let _ = writeln!(text, "- {}.", settings.join(". "));
     text
-}
-
-fn write_readme(readme: &Path, section: &str) -> Result<(), String> {
-    let failed = |e: std::io::Error| format!("{}: {e}", readme.display());
-    let text = with_section(&std::fs::read_to_string(readme).map_err(failed)?, section)?;
-    std::fs::write(readme, text).map_err(failed)
 }

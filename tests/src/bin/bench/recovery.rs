@@ -4,12 +4,14 @@
 use crate::options::Options;
 use crate::ours::say;
 use crate::peer::Peer;
+use crate::readme::write_section;
 use crate::times::{Times, ms};
 use array::random;
 use client::Cluster;
 use client::cluster::GenerateOptions;
 use protocol::message::client::{Incident, IncidentKind};
 use rustix::process::{Pid, Signal, kill_process};
+use std::fmt::Write;
 use std::hint::black_box;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -42,7 +44,7 @@ const QUICKLY: usize = 3;
 const PAUSE: Duration = Duration::from_millis(1500);
 
 /// How long the machine is kept busy to see whether somebody is taken for dead.
-const BUSY: Duration = Duration::from_secs(60);
+const BUSY: Duration = Duration::from_secs(600);
 const BUSY_QUICKLY: Duration = Duration::from_secs(2);
 
 /// Threads that compete with the cluster, for each processor.
@@ -178,10 +180,41 @@ impl Drop for Competitors {
     }
 }
 
-/// A line of the table: what was done, what was felt, and what is the most it may be.
-fn show(what: &str, times: &Times, bound: &str) {
-    let (p50, p99, max) = (ms(times.median()), ms(times.p99()), ms(times.max()));
-    println!("{what:>44}  {p50:>8}  {p99:>8}  {max:>8}   {bound}");
+/// What was found: printed as it comes, and for the README.
+#[derive(Default)]
+struct Report {
+    rows: String,
+    notes: String,
+}
+
+impl Report {
+    fn start() -> Report {
+        println!("{:>44}  {:>8}  {:>8}  {:>8}   ms", "", "p50", "p99", "most");
+        Report::default()
+    }
+
+    /// What was done, what was felt, and what is the most it may be.
+    fn row(&mut self, what: &str, times: &Times, bound: &str) {
+        let (p50, p99, max) = (ms(times.median()), ms(times.p99()), ms(times.max()));
+        println!("{what:>44}  {p50:>8}  {p99:>8}  {max:>8}   {bound}");
+        let _ = writeln!(self.rows, "| {what}, {} times | {p50} ms | {p99} ms | {max} ms | {bound} |", times.len());
+    }
+
+    fn note(&mut self, text: String) {
+        println!("{text}");
+        let _ = writeln!(self.notes, "- {text}.");
+    }
+
+    fn section(&self, about: &str) -> String {
+        format!(
+            "One run of `scripts/bench recovery`: {WORKERS} workers with {COPIES} copies of everything and a client that asks for the sum of\n\
+             {} million elements again and again, the peers with as many workers; from a fault to the first right answer after it.\n\
+             {about}\n\n| | p50 | p99 | most | must |\n|---|---|---|---|---|\n{}\n{}",
+            ELEMENTS / 1_000_000,
+            self.rows,
+            self.notes
+        )
+    }
 }
 
 fn all_of(count: usize, mut measure: impl FnMut(usize) -> Result<Duration, String>) -> Result<Times, String> {
@@ -192,32 +225,35 @@ fn all_of(count: usize, mut measure: impl FnMut(usize) -> Result<Duration, Strin
     Ok(times)
 }
 
-/// Measures, and prints.
+/// Measures, prints, and writes the README's section if that is wanted.
 pub fn run(options: &Options) -> Result<(), String> {
+    let python = options.python.as_ref().ok_or("recovery needs python=PATH, a Python that has the packages")?;
     let count = |count: usize| if options.quick { QUICKLY } else { count };
     let mut served = Served::start()?;
-    println!("{:>44}  {:>8}  {:>8}  {:>8}   ms", "", "p50", "p99", "most");
-    show("kill -9 of a worker", &all_of(count(KILLS), |n| served.kill_worker(n))?, "p50 at most 50, p99 300");
-    show("pause of a worker", &all_of(count(PAUSES), |n| served.pause_worker(n))?, "p99 at most 1,200");
-    show("kill -9 of the master, started again", &all_of(count(MASTERS), |_| served.kill_master())?, "");
+    let mut report = Report::start();
+    report.row("kill -9 of a worker", &all_of(count(KILLS), |n| served.kill_worker(n))?, "p50 50, p99 300");
+    report.row("pause of a worker", &all_of(count(PAUSES), |n| served.pause_worker(n))?, "p99 1,200");
+    report.row("kill -9 of the master, started again", &all_of(count(MASTERS), |_| served.kill_master())?, "");
     {
         let _competitors = Competitors::start();
-        let times = all_of(count(KILLS / 2), |n| served.kill_worker(n))?;
-        show("kill -9 of a worker, processors busy", &times, "p99 at most 1,000");
+        let times = all_of(count(KILLS), |n| served.kill_worker(n))?;
+        report.row("kill -9 of a worker, processors busy", &times, "p99 1,000");
     }
-    println!("\n{}", busy(&served, options)?);
-    served.processes.check();
-    drop(served);
-    println!("{}", many_arrays(options)?);
-    println!("{}", repair(options)?);
-    let python = options.python.as_ref().ok_or("recovery needs python=PATH, a Python that has the packages")?;
-    println!();
     for which in ["dask", "ray"] {
         let mut peer = Peer::with_workers_to_lose(python, which)?;
         let (times, note) = peer.recovery(ELEMENTS, count(PEERS_KILLS))?;
-        show(&format!("kill -9 of a worker: {which}"), &times, &format!("{}; {note}", peer.what));
+        report.row(&format!("kill -9 of a worker: {}", peer.what), &times, "");
+        report.note(format!("{}: {note}", peer.what));
     }
-    Ok(())
+    report.note(busy(&served, options)?);
+    served.processes.check();
+    drop(served);
+    report.note(many_arrays(options)?);
+    report.note(repair(options)?);
+    match &options.readme {
+        Some(readme) => write_section(readme, "recovery", &report.section(&options.about)),
+        None => Ok(()),
+    }
 }
 
 /// Whether somebody is taken for dead who only gets little of the processors.
@@ -230,7 +266,10 @@ fn busy(served: &Served, options: &Options) -> Result<String, String> {
         asked += 1;
     }
     let wrong = served.downs()? - before;
-    Ok(format!("{} s with all processors busy, {asked} requests: {wrong} workers taken for dead (0)", busy.as_secs()))
+    Ok(format!(
+        "{} s with all processors busy, {asked} requests: {wrong} workers taken for dead (must: 0)",
+        busy.as_secs()
+    ))
 }
 
 /// A master that starts with many arrays in its log.
@@ -251,7 +290,7 @@ fn many_arrays(options: &Options) -> Result<String, String> {
     }
     processes.wait_whole(WORKERS);
     processes.check();
-    Ok(format!("master started with {arrays} arrays: the first is read after {} ms (2,000)", ms(felt)))
+    Ok(format!("master started with {arrays} arrays: the first is read after {} ms (must: 2,000)", ms(felt)))
 }
 
 /// Brings all copies back that a worker held, while others compute.
@@ -287,8 +326,8 @@ fn repair(options: &Options) -> Result<String, String> {
     };
     processes.check();
     Ok(format!(
-        "{:.2} GiB are back in {COPIES} copies after {restored} ms (1 GiB: 10,000); of {} small operations meanwhile p99 {} ms, of {} \
-         before {} ms: {:.1} times (5)",
+        "{:.2} GiB are back in {COPIES} copies after {restored} ms (must: 10,000 for 1 GiB); of {} small operations meanwhile p99 {} ms, of {} \
+         before {} ms: {:.1} times (must: 5)",
         *bytes_moved as f64 / (1_u64 << 30) as f64,
         meanwhile.len(),
         ms(meanwhile.p99()),

@@ -3,10 +3,6 @@
 use crate::times::{Times, ms};
 use std::fmt::Write;
 
-/// Where the section in a README begins and ends.
-const BEGIN: &str = "<!-- scripts/bench peers writes this: begin -->\n";
-const END: &str = "<!-- end -->\n";
-
 /// Those that are measured beside us, as the columns call them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Other {
@@ -88,27 +84,10 @@ pub fn markdown<'a>(rows: impl Iterator<Item = &'a Row>, columns: &[Other]) -> S
     text
 }
 
-/// The text with its section replaced.
-pub fn with_section(text: &str, section: &str) -> Result<String, String> {
-    let missing = || format!("there is no section between {} and {}", BEGIN.trim_end(), END.trim_end());
-    let (before, rest) = text.split_once(BEGIN).ok_or_else(missing)?;
-    let (_, after) = rest.split_once(END).ok_or_else(missing)?;
-    Ok(format!("{before}{BEGIN}{section}{END}{after}"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::time::Duration;
-
-    #[test]
-    fn a_section_is_replaced_and_nothing_else() {
-        let text = format!("a\n{BEGIN}old\n{END}b\n");
-        let replaced = with_section(&text, "new\n").unwrap();
-        assert_eq!(replaced, format!("a\n{BEGIN}new\n{END}b\n"));
-        assert_eq!(with_section(&replaced, "new\n").unwrap(), replaced);
-        assert!(with_section(&format!("{END}{BEGIN}"), "").is_err());
-    }
 
     #[test]
     fn ratios_say_how_many_times_as_long_theirs_takes() {

@@ -90,7 +90,7 @@ impl World {
                 undo(self, Undo::Continue(node));
             }
             // One at a time: when all leave, there is nobody to hand over to.
-            (Kind::Drain, Node::Worker(n)) if self.draining.is_none() => {
+            (Kind::Drain, Node::Worker(n)) if self.draining.is_none() && self.others_take_copies(n) => {
                 self.drain_worker(n);
             }
             (Kind::KillMaster | Kind::PowerLoss, _) => {
@@ -152,8 +152,7 @@ impl World {
                     return false;
                 }
                 let (from, to) = if which & 2 == 0 { (node, other) } else { (other, node) };
-                self.note(format!("nothing gets from {} to {}", World::name_of(from), World::name_of(to)));
-                self.cuts.push(Cut { from, to, until: self.now + lasts });
+                self.cut_direction(from, to, lasts);
             }
             (Kind::Bridge, _) => self.leave_a_bridge(node, which, lasts),
             (Kind::Flapping, _) if self.may_isolate(node) => {
@@ -250,6 +249,12 @@ impl World {
         }
         self.kill_master(false);
         self.after(lasts / 2, Action::Undo(Undo::StartMaster));
+    }
+
+    /// Nothing comes through from one node to another for a while.
+    pub fn cut_direction(&mut self, from: Node, to: Node, lasts: Duration) {
+        self.note(format!("nothing gets from {} to {}", World::name_of(from), World::name_of(to)));
+        self.cuts.push(Cut { from, to, until: self.now + lasts });
     }
 
     /// Cuts all links between two groups.

@@ -56,6 +56,15 @@ impl World {
         copies.all(|copy| !self.has_copy(n, copy) || self.is_safe_without(&catalog, n, copy))
     }
 
+    /// Whether there is another worker for new arrays: one of level 1 takes none.
+    pub(super) fn others_take_copies(&self, n: usize) -> bool {
+        let takes_copies = |other: usize| {
+            let node = Node::Worker(other);
+            other >= self.plan.level_1 && self.runs(node) && self.is_open(node, Node::Master)
+        };
+        (0..self.workers.len()).any(|other| other != n && takes_copies(other))
+    }
+
     /// Whether somebody else holds a copy with the right bytes. Copies that the catalog does not count don't count here
     /// either: they may be dropped at any moment; unless it lacks some, and a master that starts is told of them.
     pub(super) fn is_safe_without(&self, catalog: &Catalog, n: usize, copy: CopyId) -> bool {

@@ -172,6 +172,7 @@ impl Cluster {
             };
             let request = running.request();
             self.instruct(&worker, Some(call), Some(request), body);
+            protocol::fault_point!(SegmentsSent);
         }
     }
 }

@@ -546,6 +546,7 @@ impl Cluster {
         if let Some(running) = self.operations.get_mut(&id) {
             running.proposed = true;
         }
+        protocol::fault_point!(ResultNotProposed);
         self.propose(command, sync, Then::OperationCommitted { version: id, reply });
     }
 
@@ -638,6 +639,7 @@ impl Cluster {
         result: SegmentResult,
         elements: Option<Arc<[u8]>>,
     ) {
+        protocol::fault_point!(SegmentsAnswered);
         let id = result.result;
         if let Some(running) = self.operations.get_mut(&id) {
             let bytes = result.copies.iter().fold(0_u64, |sum, copy| sum.saturating_add(copy.bytes()));

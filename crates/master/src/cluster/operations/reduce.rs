@@ -28,6 +28,7 @@ impl Cluster {
 
     /// Ends a reduction whose segments are all reduced.
     pub(super) fn end_reduction(&mut self, id: VersionId) {
+        protocol::fault_point!(ReductionNotTold);
         let running = &self.operations[&id];
         debug_assert_eq!(running.becomes, Becomes::Values);
         let plan = &running.plan;

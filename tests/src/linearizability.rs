@@ -4,12 +4,42 @@
 //! moments in which every answer is right: it takes operations one by one, each time one that was called before the first
 //! answer among those left, and remembers what it has tried (set of those taken, and state). An operation whose answer never
 //! came may have taken effect at any time after its call, or never.
+//!
+//! Each array on such a name is filled with one number that no other array has ([`array_of`]), so what is read tells which one
+//! it was, and that nothing of another one is in it ([`seen`]).
 
+use protocol::message::client::Source;
 use std::collections::HashSet;
 use std::time::Duration;
 
 /// What an array holds, as one number: clients fill each array with a number that no other one has.
 pub type Value = u32;
+
+/// One segment, one more than fits into one, several.
+const LENGTHS: [usize; 4] = [1, 100, 4097, 20_000];
+
+/// What is computed on them: from the result one can tell number and operation.
+pub const OPERATIONS: [&str; 2] = ["x * 2", "x * 2 + 1"];
+
+/// The array that is full of one number.
+pub fn array_of(value: Value) -> Vec<i32> {
+    vec![value as i32; LENGTHS[value as usize % LENGTHS.len()]]
+}
+
+/// What was read of it, when `array` or whatever is newest was asked for. Panics if that was never one array.
+pub fn seen(array: bool, source: Source, elements: &[i32]) -> Call {
+    let number = *elements.first().expect("shared arrays are not empty") as u32;
+    assert!(elements.iter().all(|element| *element as u32 == number), "one read saw parts of several arrays");
+    let (value, operation) = match source {
+        Source::Array => (number, None),
+        Source::Result => (number / 2, Some((number % 2) as u8)),
+    };
+    assert_eq!(elements.len(), array_of(value).len(), "one read saw a part of an array");
+    match array {
+        true => Call::GetArray(Some(value)),
+        false => Call::Get(Some((value, operation))),
+    }
+}
 
 /// What a name holds: an array, and the number of the operation whose result was computed last, if there is one.
 pub type State = Option<(Value, Option<u8>)>;

@@ -181,6 +181,7 @@ impl Store {
     }
 
     /// Fingerprint of the inventory.
+    #[cfg(test)]
     pub fn digest(&self) -> Digest {
         self.digest
     }

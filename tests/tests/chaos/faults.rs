@@ -216,7 +216,7 @@ impl<'a> Faults<'a> {
             Kind::Reset => self.reset(kind, &[links(Link::control), links(Link::data)].concat()),
             Kind::ResetClients => self.reset(kind, &[Link::Clients]),
             Kind::Damage => {
-                for link in links(Link::data) {
+                for link in [links(Link::control), links(Link::data), vec![Link::Clients]].concat() {
                     let direction = Direction::BOTH[self.numbers.below(2) as usize];
                     self.cluster.links().get(&link).damage(direction);
                     self.count_one(kind);

@@ -214,7 +214,12 @@ pub struct FrameReader<R> {
 impl<R: ReadDeadline> FrameReader<R> {
     /// A reader with a buffer of one header line.
     pub fn new(inner: R) -> Self {
-        FrameReader { inner: BufReader::with_capacity(HEADER_BYTES_MAX, inner), line: Vec::new(), is_sealed: false, documents: None }
+        FrameReader {
+            inner: BufReader::with_capacity(HEADER_BYTES_MAX, inner),
+            line: Vec::new(),
+            is_sealed: false,
+            documents: None,
+        }
     }
 
     /// The same reader, which takes the memory for JSON payloads from `documents`. One for which there is none is refused with `Busy`.

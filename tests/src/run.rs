@@ -3,6 +3,7 @@
 
 use crate::sim::faults::{self, Fault, Kind};
 use crate::sim::network::Network;
+use crate::sim::odd::EFFORT;
 use crate::sim::outcome::{Outcome, Tally};
 use crate::sim::random::Random;
 use crate::sim::shared;
@@ -12,7 +13,7 @@ use protocol::message::client::{Shutdown, Status};
 use std::time::Duration;
 
 /// How long faults go on.
-const FAULTS_LAST: Duration = Duration::from_secs(8);
+pub const FAULTS_LAST: Duration = Duration::from_secs(8);
 
 /// In which time a healed cluster must have answered everybody, those too who wait for the deadline of what can't be had.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(70);
@@ -109,8 +110,10 @@ impl Run {
         assert!(answered, "{ANSWERS_WITHIN:?} after the last fault somebody still waits: {}", world.who_waits());
         // Who was asked to end takes ten seconds if there is nobody to hand over to, and is back a second later.
         world.run_while(DRAINS_WITHIN, |world| world.is_draining());
-        let whole = world.run_while(HEALS_WITHIN, |world| !world.is_whole());
-        assert!(whole, "{HEALS_WITHIN:?} after that not everything is as it was: {}", world.what_is_missing());
+        // With one copy a worker that does not get on is waited for: nobody else can compute what it has.
+        let within = HEALS_WITHIN + if self.plan.odd { EFFORT } else { Duration::ZERO };
+        let whole = world.run_while(within, |world| !world.is_whole());
+        assert!(whole, "{within:?} after that not everything is as it was: {}", world.what_is_missing());
         self.read_everything(world);
         // What workers of level 1 compute late is in vain by now.
         let late = Duration::from_secs(if self.plan.level_1 > 0 { 10 } else { 3 });

@@ -7,6 +7,7 @@ use super::model::{Computation, Content};
 use super::random::Random;
 use super::wishes::Wish;
 use super::{Action, Chance, Node, World};
+use crate::run::FAULTS_LAST;
 use array::DType;
 use master::cluster::Event;
 use protocol::limits::IN_FLIGHT_MAX;
@@ -207,6 +208,9 @@ impl World {
 /// The longest time that somebody waits before he changes his mind.
 const CHANGES_WITHIN: Duration = Duration::from_millis(200);
 
+/// What a worker takes that does not get on: longer than the master waits for it.
+pub const EFFORT: Duration = Duration::from_secs(11);
+
 /// Two hours, in milliseconds.
 const TWO_HOURS: i64 = 2 * 3_600_000;
 
@@ -240,14 +244,14 @@ impl World {
         self.step_master(Event::Disconnected { conn, why: "the stranger hung up".to_string() });
     }
 
-    /// How long a worker takes that is alive and does not get on: longer than the master waits for it.
+    /// How long a worker takes that is alive and does not get on.
     pub(crate) fn odd_effort(&mut self, n: usize) -> Option<Duration> {
-        let odd = self.plan.odd && n >= self.plan.level_1;
+        let odd = self.plan.odd && n >= self.plan.level_1 && self.now < FAULTS_LAST;
         let takes_long = odd && self.luck(Node::Worker(n), Chance::Odd).one_in(2000);
         if takes_long {
             self.checker.disturbed.get_or_insert(self.now);
         }
-        takes_long.then_some(Duration::from_secs(11))
+        takes_long.then_some(EFFORT)
     }
 
     /// The master's wall clock jumps: nobody has asked anything for more than an hour.

@@ -61,11 +61,11 @@ fn what_it_does_not_understand_is_refused_and_the_link_lives() {
     let master = Master::start();
     let _worker = master.worker("w1");
     let refusal = || master.hear("w1", |m| if let Body::Error(e) = m.body { Some((m.head.id, e.code)) } else { None });
-    master.tell_raw("w1", "{\"type\":\"DANCE\",\"id\":5}\n");
+    master.tell_raw("w1", &sealed("{\"type\":\"DANCE\",\"id\":5}\n"));
     assert_eq!(refusal(), (Some(5), ErrorCode::UnknownType));
-    master.tell_raw("w1", "{\"type\":\"RESERVE\",\"id\":6,\"data\":{}}\n");
+    master.tell_raw("w1", &sealed("{\"type\":\"RESERVE\",\"id\":6,\"data\":{}}\n"));
     assert_eq!(refusal(), (Some(6), ErrorCode::Malformed));
-    master.tell_raw("w1", "{\"type\":\"GET_SEGMENT\",\"id\":7,\"data\":{\"version\":1,\"segment\":0}}\n");
+    master.tell_raw("w1", &sealed("{\"type\":\"GET_SEGMENT\",\"id\":7,\"data\":{\"version\":1,\"segment\":0}}\n"));
     assert_eq!(refusal(), (Some(7), ErrorCode::NotAllowed));
     master.tell("w1", protocol::message::Ping {});
     master.hear("w1", |m| matches!(m.body, Body::Pong(_)).then_some(()));

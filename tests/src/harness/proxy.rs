@@ -394,6 +394,8 @@ fn write(mut block: &[u8], mut to: &TcpStream, connection: &Connection) -> bool 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::harness::SOON;
+    use crate::harness::wait::until;
 
     /// Between these two ends is a proxy.
     fn link() -> (Proxy, TcpStream, TcpStream) {
@@ -477,7 +479,9 @@ mod tests {
         let (proxy, mut client, server) = link();
         Direction::BOTH.into_iter().for_each(|direction| proxy.cut(direction));
         client.write_all(b"held").unwrap();
-        assert_eq!(proxy.reset(), 1);
+        let reset =
+            until("the proxy to know of it", SOON, || Some(proxy.reset()).filter(|connections| *connections > 0));
+        assert_eq!(reset, 1);
         for mut end in [&client, &server] {
             assert_eq!(end.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
         }

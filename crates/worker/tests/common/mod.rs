@@ -300,3 +300,10 @@ pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
         thread::sleep(Duration::from_millis(2));
     }
 }
+
+/// A frame as a person would type it, its line with the checksum that all must have where one had.
+pub fn sealed(frame: &str) -> String {
+    let (line, payload) = frame.split_once('\n').expect("a line has an end");
+    let open = line.strip_suffix('}').expect("a line is an object");
+    format!("{open},\"crc32c\":{}}}\n{payload}", array::checksum::crc32c(line.as_bytes()))
+}

@@ -60,8 +60,6 @@ bugs! {
     RedispatchLost,
     /// A worker's death makes segments be counted as done a second time.
     DoneCountedTwice,
-    /// An answer that comes when nobody waits for it any more counts all the same.
-    LateAnswerCounted,
     /// A copy that a worker was told to drop still counts.
     DroppedCopyCounted,
     /// A copy counts from the moment that a worker is told to fetch it.

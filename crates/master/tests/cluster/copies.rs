@@ -178,3 +178,17 @@ fn a_digest_that_changes_all_the_time_is_not_asked_about_and_one_that_stays_is()
     beat(&mut desk, 1000);
     assert_eq!(desk.heard_kinds(10), ["SEND_INVENTORY"]);
 }
+
+#[test]
+fn an_answer_that_nobody_waits_for_is_no_copy() {
+    let (mut desk, told) = ten_thin_segments();
+    let CopyRecord(version, _, crc32c, bytes) = told[0];
+    let last = CopyRecord(version, 9, crc32c, bytes);
+    assert!(!told.contains(&last), "four at a time");
+    // It has crossed the instruction to drop the copy.
+    fetched(&mut desk, 20, last, None);
+    let holders = |desk: &Desk, copy: CopyRecord| desk.cluster.catalog().segment(copy.id()).map(|s| s.holders.clone());
+    assert_eq!(holders(&desk, last), Some(vec!["w1".into()]));
+    fetched(&mut desk, 20, told[0], None);
+    assert_eq!(holders(&desk, told[0]), Some(vec!["w1".into(), "w2".into()]));
+}

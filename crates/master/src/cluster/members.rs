@@ -5,7 +5,7 @@
 //! still while the master does, so that a master that was starved does not take that for its workers' silence.
 //!
 //! Heartbeats tell that the master hears a worker, not that the worker hears the master. So a member that owes an answer is
-//! asked, after [`ASK_AFTER`], whether it is there, and is down if it has answered nothing [`DEAF_AFTER`] it began to owe.
+//! asked, after [`ASK_AFTER`], whether it is there, and is down if it has answered nothing for [`DEAF_AFTER`] since it began to owe.
 //!
 //! A worker is *up*, able to take part, from the moment its registration is in the catalog.
 
@@ -30,8 +30,8 @@ pub const DOWN_AFTER: Duration = Duration::from_millis(1000);
 /// How long a worker may owe an answer before it is asked whether it hears: much of what it is told to do takes less.
 pub const ASK_AFTER: Duration = Duration::from_millis(500);
 
-/// How long it may then take. Its answer waits behind what it was told before and computes on the thread that reads, so it has
-/// more time than its heartbeats, which wait for nothing.
+/// How long it may owe in all without answering anything. Its answer to the question may wait behind what it was told before, so it
+/// has more time than its heartbeats, which wait for nothing.
 pub const DEAF_AFTER: Duration = Duration::from_millis(2500);
 
 /// How long a restarted master waits for the workers of its catalog: they ask every second at the latest.

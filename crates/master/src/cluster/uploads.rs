@@ -115,11 +115,11 @@ impl Upload {
 
 impl Cluster {
     pub(super) fn on_create_array(&mut self, key: Key, create: CreateArray) -> Result<Answer, WireError> {
-        let planned = self.uploads.iter().find(|(_, upload)| upload.created_by == key && upload.is_of(&create));
-        let planned = planned.map(|(version, _)| *version);
-        let answer = self.plan_array(key, create);
+        let earlier = self.uploads.iter().find(|(_, upload)| upload.created_by == key);
+        let earlier = earlier.map(|(version, upload)| (*version, upload.is_of(&create)));
+        let answer = self.plan_array(key, create, earlier);
         // A request that comes again may be refused though it was not at first; whoever is told that will not go on.
-        if let (Some(version), Err(_)) = (planned, &answer) {
+        if let (Some((version, true)), Err(_)) = (earlier, &answer) {
             if let Some(upload) = self.uploads.get_mut(&version) {
                 upload.planning = None; // its answer is this one
             }
@@ -128,7 +128,13 @@ impl Cluster {
         answer
     }
 
-    fn plan_array(&mut self, key: Key, create: CreateArray) -> Result<Answer, WireError> {
+    /// `earlier` is the upload that a request of this number began, and whether that asked for the same.
+    fn plan_array(
+        &mut self,
+        key: Key,
+        create: CreateArray,
+        earlier: Option<(VersionId, bool)>,
+    ) -> Result<Answer, WireError> {
         name::check_new_array(&create.array_id)?;
         let len = checked_length(&create)?;
         if self.catalog.find(&create.array_id).is_some() && !create.replace {
@@ -143,11 +149,10 @@ impl Cluster {
         self.check_fits_at_all(&create, len)?;
         let grid = Grid::new(len);
         let segments = grid.segments();
-        if let Some((version, upload)) = self.uploads.iter().find(|(_, upload)| upload.created_by == key) {
-            if !upload.is_of(&create) {
+        if let Some((version, is_same)) = earlier {
+            if !is_same {
                 return Err(number_reused(key.1));
             }
-            let version = *version;
             self.plan(version, key, (0..segments).collect(), BTreeSet::new()); // it found no worker the first time
             return Ok(Answer::Later);
         }

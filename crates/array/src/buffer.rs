@@ -4,46 +4,32 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::Element;
+use crate::memory::Memory;
 use crate::pool::Shelves;
 
 /// Owned bytes, aligned for every [`Element`], without a type of their own: the dtype is the array's.
 ///
 /// Two buffers are equal if their bytes are, so a NaN equals itself here and 0.0 differs from -0.0.
 pub struct Buffer {
-    /// Whole words for the alignment, [`SLACK`] more than the bytes need. What is not of the bytes is never shown.
-    words: Vec<u64>,
-    /// Words before the first byte, which is the first of a line of the cache.
-    skip: usize,
+    /// It has room for the bytes; what is beyond them is never shown.
+    memory: Memory,
     /// Length in bytes.
     len: usize,
-    /// The pool that the words go back to.
+    /// The pool that the memory goes back to.
     home: Option<Arc<Shelves>>,
 }
-
-const WORD: usize = size_of::<u64>();
-
-/// A line of the cache of every CPU in use, and the widest vector: one that lies across two lines is read twice.
-const LINE: usize = 64;
-
-/// Words more than the bytes need, among which the first byte finds the beginning of a line.
-pub(crate) const SLACK: usize = LINE / WORD - 1;
 
 impl Buffer {
     /// `bytes` zero bytes. The pages come from the system when they are first touched, so a buffer that is
     /// written by several threads is not cleared by one of them first.
     pub fn zeroed(bytes: usize) -> Buffer {
-        Buffer::in_words(vec![0; bytes.div_ceil(WORD) + SLACK], bytes, None)
+        Buffer { memory: Memory::zeroed(bytes), len: bytes, home: None }
     }
 
-    /// Words of a pool, as a buffer of `bytes` bytes.
-    pub(crate) fn pooled(words: Vec<u64>, bytes: usize, home: Arc<Shelves>) -> Buffer {
-        Buffer::in_words(words, bytes, Some(home))
-    }
-
-    fn in_words(words: Vec<u64>, bytes: usize, home: Option<Arc<Shelves>>) -> Buffer {
-        debug_assert_eq!(words.len(), bytes.div_ceil(WORD) + SLACK);
-        let skip = (words.as_ptr() as usize).wrapping_neg() % LINE / WORD;
-        Buffer { words, skip, len: bytes, home }
+    /// Memory of a pool, as a buffer of `bytes` bytes.
+    pub(crate) fn pooled(memory: Memory, bytes: usize, home: Arc<Shelves>) -> Buffer {
+        debug_assert!(bytes <= memory.room());
+        Buffer { memory, len: bytes, home: Some(home) }
     }
 
     /// A copy of `bytes`, which need no alignment.
@@ -70,12 +56,12 @@ impl Buffer {
 
     /// The bytes: elements in order, each little-endian.
     pub fn as_bytes(&self) -> &[u8] {
-        &bytemuck::cast_slice(&self.words[self.skip..])[..self.len]
+        &self.memory.as_bytes()[..self.len]
     }
 
     /// The bytes, to be written.
     pub fn as_bytes_mut(&mut self) -> &mut [u8] {
-        &mut bytemuck::cast_slice_mut(&mut self.words[self.skip..])[..self.len]
+        &mut self.memory.as_bytes_mut()[..self.len]
     }
 
     /// The elements, `len() / size_of::<T>()` of them.
@@ -105,7 +91,7 @@ impl Clone for Buffer {
 impl Drop for Buffer {
     fn drop(&mut self) {
         if let Some(home) = self.home.take() {
-            home.take_back(std::mem::take(&mut self.words));
+            home.take_back(std::mem::take(&mut self.memory));
         }
     }
 }
@@ -128,6 +114,7 @@ impl fmt::Debug for Buffer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::memory::LINE;
 
     #[test]
     fn every_length_keeps_its_bytes() {

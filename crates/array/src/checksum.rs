@@ -2,6 +2,8 @@
 //!
 //! The CRC of iSCSI (RFC 3720), so other languages have it too; that of "123456789" is 0xE3069283.
 
+use crc_fast::{CrcAlgorithm, Digest};
+
 /// The Castagnoli polynomial with its bits reversed: bit 31 is x^0, the term x^32 is left out.
 const POLYNOMIAL: u32 = 0x82F6_3B78;
 
@@ -25,7 +27,12 @@ pub fn crc32c(bytes: &[u8]) -> u32 {
 /// The checksum of what `crc` stands for, followed by `bytes`.
 pub fn crc32c_append(crc: u32, bytes: &[u8]) -> u32 {
     match bytes.len() >= WIDE_BYTES_MIN && is_wide() {
-        true => combine(crc, crc_fast::crc32_iscsi(bytes), bytes.len() as u64),
+        true => {
+            // The crate's state is the checksum before its last step, which turns all bits around.
+            let mut digest = Digest::new_with_init_state(CrcAlgorithm::Crc32Iscsi, u64::from(!crc));
+            digest.update(bytes);
+            digest.finalize() as u32
+        }
         false => crc32c::crc32c_append(crc, bytes),
     }
 }

@@ -24,6 +24,7 @@ pub mod element;
 pub mod expression;
 pub mod grid;
 pub mod kernels;
+pub mod memory;
 pub mod operation;
 pub mod pool;
 pub mod program;

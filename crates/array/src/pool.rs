@@ -4,7 +4,7 @@
 //! what goes there. So a [`BufferPool`] keeps what is given back, and asks for large pages.
 
 use crate::Buffer;
-use crate::buffer::SLACK;
+use crate::memory::{Memory, WORD};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -13,8 +13,6 @@ const KEPT_BYTES_MIN: usize = 64 * 1024;
 
 /// This part of the budget may lie idle.
 const IDLE_PART: usize = 4;
-
-const WORD: usize = size_of::<u64>();
 
 /// Where buffers come from and go back to. Cheap to clone; all clones are one pool.
 #[derive(Clone, Debug)]
@@ -35,8 +33,8 @@ struct Idle {
     lent: usize,
     /// Bytes of those that are here.
     kept: usize,
-    /// Those that are here, by their length in words without the slack. The one that came last is warmest.
-    by_len: BTreeMap<usize, Vec<Vec<u64>>>,
+    /// Those that are here, by the bytes they have room for. The one that came last is warmest.
+    by_room: BTreeMap<usize, Vec<Memory>>,
 }
 
 impl BufferPool {
@@ -52,10 +50,10 @@ impl BufferPool {
         if bytes < KEPT_BYTES_MIN {
             return Buffer::zeroed(bytes);
         }
-        let len = bytes.div_ceil(WORD);
-        let (kept, surplus) = self.shelves.lend(len);
+        let room = bytes.next_multiple_of(WORD);
+        let (kept, surplus) = self.shelves.lend(room);
         drop(surplus); // outside of the lock: giving memory back to the system takes a while
-        Buffer::pooled(kept.unwrap_or_else(|| fresh(len)), bytes, self.shelves.clone())
+        Buffer::pooled(kept.unwrap_or_else(|| Memory::on_large_pages(room)), bytes, self.shelves.clone())
     }
 
     /// Bytes that are kept for later.
@@ -69,76 +67,47 @@ impl Shelves {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner) // every change is complete before anything can panic
     }
 
-    /// Takes note of a buffer that goes out, and gives one of that length if there is one, and what must go for a fresh one.
-    fn lend(&self, len: usize) -> (Option<Vec<u64>>, Vec<Vec<u64>>) {
+    /// Takes note of a buffer that goes out, and gives one with that room if there is one, and what must go for a fresh one.
+    fn lend(&self, room: usize) -> (Option<Memory>, Vec<Memory>) {
         let mut idle = self.lock();
-        idle.lent += len * WORD;
-        let kept = idle.remove(len);
+        idle.lent += room;
+        let kept = idle.remove(room);
         let mut surplus = Vec::new();
         while idle.lent + idle.kept > self.budget
-            && let Some(longest) = idle.by_len.last_key_value().map(|(len, _)| *len)
+            && let Some(largest) = idle.by_room.last_key_value().map(|(room, _)| *room)
         {
-            surplus.extend(idle.remove(longest));
+            surplus.extend(idle.remove(largest));
         }
         (kept, surplus)
     }
 
-    /// Takes a buffer back.
-    pub(crate) fn take_back(&self, words: Vec<u64>) {
-        let len = words.len() - SLACK;
-        let bytes = len * WORD;
+    /// Takes a buffer's memory back.
+    pub(crate) fn take_back(&self, memory: Memory) {
+        let bytes = memory.room();
         let mut idle = self.lock();
         idle.lent -= bytes;
         let fits = idle.kept + bytes <= self.budget / IDLE_PART && idle.lent + idle.kept + bytes <= self.budget;
         if fits {
             idle.kept += bytes;
-            idle.by_len.entry(len).or_default().push(words);
+            idle.by_room.entry(bytes).or_default().push(memory);
         } else {
             drop(idle);
-            drop(words);
+            drop(memory);
         }
     }
 }
 
 impl Idle {
-    fn remove(&mut self, len: usize) -> Option<Vec<u64>> {
-        let shelf = self.by_len.get_mut(&len)?;
-        let words = shelf.pop();
+    fn remove(&mut self, room: usize) -> Option<Memory> {
+        let shelf = self.by_room.get_mut(&room)?;
+        let memory = shelf.pop();
         if shelf.is_empty() {
-            self.by_len.remove(&len);
+            self.by_room.remove(&room);
         }
-        self.kept -= words.as_ref().map_or(0, |_| len * WORD);
-        words
+        self.kept -= memory.as_ref().map_or(0, Memory::room);
+        memory
     }
 }
-
-/// Zeroes that the system provides page by page when they are touched, on large pages where it has them.
-fn fresh(len: usize) -> Vec<u64> {
-    let mut words = vec![0; len + SLACK];
-    prefer_large_pages(bytemuck::cast_slice_mut(&mut words));
-    words
-}
-
-/// Asks for large pages under bytes that have not been touched yet: one fault for 2 MiB instead of 512, and fewer misses of the
-/// address cache afterwards.
-#[cfg(target_os = "linux")]
-pub fn prefer_large_pages(bytes: &mut [u8]) {
-    const PAGE: usize = 4096;
-    let before = bytes.as_ptr().align_offset(PAGE);
-    let len = bytes.len().saturating_sub(before) / PAGE * PAGE;
-    if len == 0 {
-        return;
-    }
-    let start = bytes[before..].as_mut_ptr().cast();
-    // SAFETY: the range lies within `bytes`, which are borrowed for writing, and this advice does not change what is in
-    // memory. That it is refused, on a system without large pages, does no harm.
-    #[expect(unsafe_code, reason = "the system call takes an address; there is no safe one")]
-    let _ = unsafe { rustix::mm::madvise(start, len, rustix::mm::Advice::LinuxHugepage) };
-}
-
-/// Other systems have no such advice.
-#[cfg(not(target_os = "linux"))]
-pub fn prefer_large_pages(_: &mut [u8]) {}
 
 #[cfg(test)]
 mod tests {

@@ -18,7 +18,8 @@ pub enum Direction {
 impl Extreme {
     pub const EMPTY: Extreme = Extreme(None);
 
-    pub fn of(direction: Direction, build: Build, values: Values<'_>) -> Extreme {
+    /// Of float elements among which there may be NaNs, or surely is none.
+    pub fn of(direction: Direction, build: Build, values: Values<'_>, nans: bool) -> Extreme {
         if values.is_empty() {
             return Extreme::EMPTY;
         }
@@ -26,15 +27,21 @@ impl Extreme {
             Values::Bool(values) => Scalar::Bool(build.run(Bytes(direction, values))),
             Values::Int32(values) => Scalar::Int32(build.run(Integers(direction, values))),
             Values::Int64(values) => Scalar::Int64(build.run(Integers(direction, values))),
-            Values::Float32(values) => Scalar::Float32(narrow(build.run(Floats(direction, values)))),
-            Values::Float64(values) => Scalar::Float64(build.run(Floats(direction, values))),
+            Values::Float32(values) => Scalar::Float32(narrow(build.run(Floats(direction, values, nans)))),
+            Values::Float64(values) => Scalar::Float64(build.run(Floats(direction, values, nans))),
         };
         Extreme(Some((value, 0)))
     }
 
     /// With the index of the first such element.
-    pub fn first_of(direction: Direction, build: Build, first_index: u64, values: Values<'_>) -> Extreme {
-        let Extreme(Some((value, _))) = Extreme::of(direction, build, values) else {
+    pub fn first_of(
+        direction: Direction,
+        build: Build,
+        first_index: u64,
+        values: Values<'_>,
+        nans: bool,
+    ) -> Extreme {
+        let Extreme(Some((value, _))) = Extreme::of(direction, build, values, nans) else {
             return Extreme::EMPTY;
         };
         let place = match (value, values) {
@@ -178,7 +185,8 @@ impl<T: Copy + Ord> Loop for Integers<'_, T> {
     }
 }
 
-struct Floats<'a, T>(Direction, &'a [T]);
+/// Elements among which there may be NaNs, or surely is none.
+struct Floats<'a, T>(Direction, &'a [T], bool);
 
 impl<T: Number> Loop for Floats<'_, T> {
     type Output = f64;
@@ -186,9 +194,8 @@ impl<T: Number> Loop for Floats<'_, T> {
     /// Numbers first, as if there were one zero and no NaN; the processor's instructions know neither.
     #[inline(always)]
     fn run(self) -> f64 {
-        let Floats(direction, values) = self;
-        let nans: u32 = values.iter().map(|x| u32::from(x.to_f64().is_nan())).sum();
-        if nans > 0 {
+        let Floats(direction, values, nans) = self;
+        if nans && values.iter().map(|x| u32::from(x.to_f64().is_nan())).sum::<u32>() > 0 {
             return NAN;
         }
         let (found, outer_zero) = match direction {

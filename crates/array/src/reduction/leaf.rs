@@ -17,7 +17,7 @@ pub struct Leaf<'a> {
     build: Build,
     first_index: u64,
     values: Values<'a>,
-    /// Of sum, mean, var and std.
+    /// Of sum, mean, var and std; and of extremes of floats, see [`Leaf::nans`].
     sum: OnceCell<Sum>,
 }
 
@@ -33,18 +33,29 @@ impl<'a> Leaf<'a> {
 
     /// What a reducer knows of it.
     pub fn partial(&self, reducer: Reducer) -> Partial {
-        let Leaf { build, first_index, values, .. } = *self;
+        let Leaf { build, values, .. } = *self;
         let state = match reducer {
             Reducer::Sum | Reducer::Mean => State::Sum(self.sum()),
             Reducer::Prod => State::Product(Product::of(build, values)),
-            Reducer::Min => State::Extreme(Extreme::of(Direction::Least, build, values)),
-            Reducer::Max => State::Extreme(Extreme::of(Direction::Greatest, build, values)),
-            Reducer::Argmin => State::Extreme(Extreme::first_of(Direction::Least, build, first_index, values)),
-            Reducer::Argmax => State::Extreme(Extreme::first_of(Direction::Greatest, build, first_index, values)),
+            Reducer::Min => State::Extreme(Extreme::of(Direction::Least, build, values, self.nans())),
+            Reducer::Max => State::Extreme(Extreme::of(Direction::Greatest, build, values, self.nans())),
+            Reducer::Argmin => State::Extreme(self.first(Direction::Least)),
+            Reducer::Argmax => State::Extreme(self.first(Direction::Greatest)),
             Reducer::Var | Reducer::Std => State::Moments(Moments::of(build, values, self.sum())),
             Reducer::Count | Reducer::Any | Reducer::All => State::Count(Count::of(build, values)),
         };
         Partial::new(reducer, values.dtype(), state)
+    }
+
+    fn first(&self, direction: Direction) -> Extreme {
+        Extreme::first_of(direction, self.build, self.first_index, self.values, self.nans())
+    }
+
+    /// Whether there may be NaNs. A sum with one is one; so if it is a number, which somebody else mostly asks for anyway, nobody
+    /// needs to look for them.
+    fn nans(&self) -> bool {
+        let floats = matches!(self.values, Values::Float32(_) | Values::Float64(_));
+        floats && self.sum().total.to_f64().is_nan()
     }
 
     fn sum(&self) -> Sum {

@@ -7,7 +7,7 @@ use crate::download::{self, Layout};
 use crate::error::Error;
 use crate::transfer::{Destination, Link, Progress, run_download, run_upload};
 use crate::upload::{self, length};
-use array::pool::prefer_large_pages;
+use array::memory::prefer_large_pages;
 use array::{DType, Element};
 use protocol::limits::REQUEST_TIMEOUT_DEFAULT;
 use protocol::message::client::*;

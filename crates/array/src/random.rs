@@ -16,7 +16,17 @@ const GAMMA: u64 = 0x9E37_79B9_7F4A_7C15;
 /// Output `index` of SplitMix64 started at `seed`. Output 0 is also a good hash of the seed.
 #[inline(always)] // for loops that are compiled for several kinds of CPU
 pub fn bits(seed: u64, index: u64) -> u64 {
-    let z = seed.wrapping_add(index.wrapping_add(1).wrapping_mul(GAMMA));
+    mixed(state(seed, index))
+}
+
+/// The state from which an output is made; that of the next is [`GAMMA`] more.
+#[inline(always)]
+fn state(seed: u64, index: u64) -> u64 {
+    seed.wrapping_add(index.wrapping_add(1).wrapping_mul(GAMMA))
+}
+
+#[inline(always)]
+fn mixed(z: u64) -> u64 {
     let z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     z ^ (z >> 31)
@@ -36,8 +46,10 @@ impl<T, F: Fn(u64) -> T> Loop for Fill<'_, T, F> {
     #[inline(always)]
     fn run(self) {
         let Fill { seed, start, out, number } = self;
-        for (at, value) in out.iter_mut().enumerate() {
-            *value = number(bits(seed, start.wrapping_add(at as u64)));
+        let mut state = state(seed, start); // added to, not multiplied anew: a third of the multiplications
+        for value in out {
+            *value = number(mixed(state));
+            state = state.wrapping_add(GAMMA);
         }
     }
 }
@@ -97,6 +109,27 @@ pub fn fill_long(seed: u64, start: u64, out: &mut [i64], low: i64, high_inclusiv
     Build::best().run(Fill { seed, start, out, number: long });
 }
 
+/// From two outputs for each element, u in (0, 1] and an angle in [0, 2 pi).
+struct RadiusAndAngle<'a> {
+    state: u64,
+    u: &'a mut [f64],
+    v: &'a mut [f64],
+}
+
+impl Loop for RadiusAndAngle<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let RadiusAndAngle { mut state, u, v } = self;
+        for (u, v) in u.iter_mut().zip(v) {
+            *u = ((mixed(state) >> 11) + 1) as f64 * UNIT;
+            *v = (mixed(state.wrapping_add(GAMMA)) >> 11) as f64 * (UNIT * std::f64::consts::TAU);
+            state = state.wrapping_add(GAMMA.wrapping_mul(2));
+        }
+    }
+}
+
 /// Fills `out` with elements `start..` of the array of this seed: of the standard normal distribution.
 ///
 /// The method is that of Box and Muller ("A note on the generation of random normal deviates", 1958), of which each element takes
@@ -107,12 +140,9 @@ pub fn fill_normal(seed: u64, start: u64, out: &mut [f64]) {
     let build = Build::best();
     let [mut u, mut v, mut logs] = [[0.0; BLOCK]; 3];
     for (block, out) in out.chunks_mut(BLOCK).enumerate() {
-        let first = start + (block * BLOCK) as u64;
-        for ((u, v), index) in u.iter_mut().zip(&mut v).zip(first..) {
-            *u = ((bits(seed, index.wrapping_mul(2)) >> 11) + 1) as f64 * UNIT;
-            *v = (bits(seed, index.wrapping_mul(2).wrapping_add(1)) >> 11) as f64 * (UNIT * std::f64::consts::TAU);
-        }
+        let first = start.wrapping_add((block * BLOCK) as u64).wrapping_mul(2);
         let len = out.len();
+        build.run(RadiusAndAngle { state: state(seed, first), u: &mut u[..len], v: &mut v[..len] });
         elementary::Unary::Log.run(build, &u[..len], &mut logs[..len]);
         elementary::Unary::Cos.run(build, &v[..len], out);
         for (value, log) in out.iter_mut().zip(&logs) {

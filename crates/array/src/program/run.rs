@@ -219,14 +219,17 @@ impl<'a> Piece<'a> {
     ) -> Result<Checked, RunError> {
         let len = self.chunk_len(at);
         let mut checked = Checked { inputs: [0; INPUTS_MAX], output: 0 };
-        for (input, source) in self.sources.iter().enumerate() {
-            if source.crc32c.is_some() {
-                checked.inputs[input] = checksum::crc32c(self.bytes(input, at * CHUNK, len));
-            }
-        }
+        let mut inputs: Vec<&[u8]> = Vec::with_capacity(self.sources.len());
         for from in (0..len).step_by(BLOCK) {
             let (first, len) = (at * CHUNK + from, BLOCK.min(len - from));
-            let inputs: Vec<&[u8]> = (0..self.sources.len()).map(|input| self.bytes(input, first, len)).collect();
+            inputs.clear();
+            inputs.extend((0..self.sources.len()).map(|input| self.bytes(input, first, len)));
+            // The checksum brings a block into the first-level cache, where it is computed on.
+            for ((checked, source), bytes) in checked.inputs.iter_mut().zip(self.sources).zip(&inputs) {
+                if source.crc32c.is_some() {
+                    *checked = checksum::crc32c_append(*checked, bytes);
+                }
+            }
             let block = Block { start: self.start + first as u64, len, inputs: &inputs };
             let failed = |(at, fault)| RunError::Element(ElementError { index: block.start + at as u64, fault });
             each(machine, &block, from).map_err(failed)?;

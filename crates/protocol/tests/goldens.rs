@@ -207,6 +207,9 @@ fn samples() -> Vec<Message> {
     let partial = |reducer| Partial::of(reducer, array::kernels::Build::best(), 4096, values).to_bytes();
     let (sum, argmax) = (partial(Reducer::Sum), partial(Reducer::Argmax));
     let m = |body: Body| Message::request(5, body);
+    let recover = |background| {
+        Body::from(RecoverData { copy, dtype: DType::Float64, sources: vec![endpoint("w2", 40022)], background })
+    };
     let instruction = |body: Body| Message::new(body).serving(Some("00000002/5".into())).at_epoch(Epoch(1, 9));
     vec![
         m(Hello { session: Some(uuid(2)), ..Hello::new(Role::Client) }.into()),
@@ -350,7 +353,8 @@ fn samples() -> Vec<Message> {
             inline: vec![],
         }),
         instruction(CancelSegments { result: VersionId(18) }.into()),
-        instruction(RecoverData { copy, dtype: DType::Float64, sources: vec![endpoint("w2", 40022)] }.into()),
+        instruction(recover(false)),
+        instruction(recover(true)),
         Message::new(RecoveryComplete { copy, busy_us: Some(900), error: None }),
         Message::new(CopiesChanged { stored: vec![copy], broken: vec![CopyId(v, 1)] }),
         instruction(DropCopies { versions: vec![VersionId(16)], copies: vec![CopyId(v, 1)] }.into()),

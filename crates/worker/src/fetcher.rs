@@ -11,7 +11,8 @@ use protocol::limits::CONNECT_TIMEOUT;
 use protocol::message::client::Endpoint;
 use protocol::message::data::{GetSegment, Segment};
 use protocol::{Body, ErrorCode, Message, WireError};
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// Threads that fetch. With one, a slow source would hold up every repair; more share the same network, and
 /// repairs are spread over all workers anyway.
@@ -21,6 +22,13 @@ pub(crate) const FETCHERS: usize = 2;
 /// the driver.
 pub(crate) const FETCH_SLOTS: usize = 2 * FETCHERS;
 
+/// How many times as long as it has fetched a copy for which nobody waits a thread rests. Two threads on each side that go on and on
+/// take all that a small machine has: small operations then take ten times as long. With rests, 1 GiB takes three seconds, not one.
+const RESTS: u32 = 8;
+
+/// The longest rest: where the network is what fetching waits for, the processors are free anyway.
+const REST_MAX: Duration = Duration::from_millis(100);
+
 /// Does fetches until there are no more.
 pub(crate) fn run(jobs: Receiver<FetchJob>, mut peers: Peers, buffers: &BufferPool, events: Events) {
     for job in jobs {
@@ -28,7 +36,12 @@ pub(crate) fn run(jobs: Receiver<FetchJob>, mut peers: Peers, buffers: &BufferPo
         protocol::fault_point!(FetchNotBegun);
         let outcome = fetch(&mut peers, buffers, &job);
         let busy = begun.elapsed();
-        events.tell(Event::Fetched(Fetched { job: job.job, outcome, busy })); // false: nobody needs it any more
+        let rest = (busy * RESTS).min(REST_MAX);
+        let rests = job.background && outcome.is_ok();
+        let is_needed = events.tell(Event::Fetched(Fetched { job: job.job, outcome, busy }));
+        if rests && is_needed {
+            thread::sleep(rest);
+        }
     }
 }
 

@@ -295,13 +295,18 @@ fn a_copy_is_recovered_from_the_first_source_that_has_it() {
     let copy_record = Client::connect(first.address()).write(segment(7, 0), &data).unwrap().copy;
     let nobody = Endpoint { worker: "w0".into(), address: "127.0.0.1:1".into() };
     let sources = vec![nobody.clone(), endpoint("w3", &third), endpoint("w1", &first)];
-    let recover = |copy, sources| RecoverData { copy, dtype: array::DType::Int32, sources };
+    let recover = |copy, sources| RecoverData { copy, dtype: array::DType::Int32, sources, background: false };
     let outcome = || master.hear("w2", |m| if let Body::RecoveryComplete(r) = m.body { Some(r) } else { None });
     master.tell("w2", recover(copy_record, sources));
     let done = outcome();
     assert_eq!((done.copy, done.error), (copy_record, None));
     assert_eq!(Client::connect(second.address()).get(copy(7, 0), None).unwrap(), data.as_bytes());
 
+    let in_background = RecoverData { background: true, ..recover(copy_record, vec![endpoint("w1", &first)]) };
+    master.tell("w3", in_background);
+    let done = master.hear("w3", |m| if let Body::RecoveryComplete(r) = m.body { Some(r) } else { None });
+    assert_eq!((done.copy, done.error), (copy_record, None), "without haste");
+    master.tell("w3", DropCopies { versions: vec![], copies: vec![copy(7, 0)] });
     let other_bytes = protocol::CopyRecord(VersionId(7), 0, 1, 400_000);
     master.tell("w3", recover(other_bytes, vec![endpoint("w1", &first)]));
     let failed = master.hear("w3", |m| if let Body::RecoveryComplete(r) = m.body { Some(r) } else { None });

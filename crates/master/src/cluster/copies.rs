@@ -22,6 +22,9 @@ const TRANSFERS_PER_WORKER: usize = 4;
 /// With two copies or more left, repair waits this long for the worker to come back; then no byte has to move.
 const REPAIR_GRACE: Duration = Duration::from_secs(1);
 
+/// How long after a client has asked for work he is thought to ask for more.
+const AT_WORK: Duration = Duration::from_secs(1);
+
 impl Cluster {
     /// Verified copies that a write needs before it is acknowledged.
     pub(super) fn required_copies(&self, replication: u32) -> usize {
@@ -93,7 +96,7 @@ impl Cluster {
         let mut holders = have.to_vec();
         holders.extend(under_way.map(|((_, target), _)| target.clone()));
         while holders.len() < required {
-            match self.start_transfer(copy, dtype, have, &holders, preferred) {
+            match self.start_transfer(copy, dtype, have, &holders, preferred, Haste::Awaited) {
                 Target::Chosen(target) => holders.push(target),
                 Target::AllBusy => return false,
                 Target::None => break,
@@ -112,6 +115,7 @@ impl Cluster {
         have: &[WorkerId],
         holders: &[WorkerId],
         preferred: &[WorkerId],
+        haste: Haste,
     ) -> Target {
         let (first, others): (Vec<_>, Vec<_>) =
             self.candidates(holders).into_iter().partition(|candidate| preferred.contains(&candidate.worker));
@@ -129,12 +133,19 @@ impl Cluster {
                 self.members.iter().any(|(id, member)| member.stays() && member.suspect && !holders.contains(id));
             return if busy.is_empty() && !suspects { Target::None } else { Target::AllBusy };
         };
-        self.start_fetch(copy, dtype, &target, have);
+        self.start_fetch(copy, dtype, &target, have, haste);
         Target::Chosen(target)
     }
 
     /// Tells a worker to fetch a copy from those who have it.
-    pub(super) fn start_fetch(&mut self, copy: CopyRecord, dtype: DType, target: &WorkerId, have: &[WorkerId]) {
+    pub(super) fn start_fetch(
+        &mut self,
+        copy: CopyRecord,
+        dtype: DType,
+        target: &WorkerId,
+        have: &[WorkerId],
+        haste: Haste,
+    ) {
         let sources = self.endpoints(have);
         log::debug!(
             "worker {target} fetches {} from {}",
@@ -147,10 +158,17 @@ impl Cluster {
         }
         self.transfers.insert((copy.id(), target.clone()), self.now.elapsed);
         protocol::fault_point!(RepairNotTold);
-        self.tell(target, RecoverData { copy, dtype, sources });
+        let background = haste == Haste::Background && self.clients_are_at_work();
+        self.tell(target, RecoverData { copy, dtype, sources, background });
         if planted::bug!(FetchCountedAtOnce) {
             self.take_copy(target, copy);
         }
+    }
+
+    /// Whether clients wait for something that takes processors or the network, or did a moment ago and may again.
+    fn clients_are_at_work(&self) -> bool {
+        let lately = self.last_work.is_some_and(|at| self.now.elapsed < at + AT_WORK);
+        lately || !self.operations.is_empty() || !self.uploads.is_empty()
     }
 
     /// Fetches copies that are missing in the catalog, those of segments with the fewest copies first.
@@ -199,7 +217,7 @@ impl Cluster {
         }
         let mut holders = have.clone();
         holders.extend(order);
-        self.start_transfer(copy, dtype, &have, &holders, &[]);
+        self.start_transfer(copy, dtype, &have, &holders, &[], Haste::Background);
     }
 
     /// Segments that would have too few copies if the draining workers went now.
@@ -419,6 +437,14 @@ impl Cluster {
             self.forget_transfer(copy, &target);
         }
     }
+}
+
+/// Whether somebody waits for a copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Haste {
+    Awaited,
+    /// It is for safety, and gives way to what clients ask for.
+    Background,
 }
 
 /// Who shall have one more copy.

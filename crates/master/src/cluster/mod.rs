@@ -219,6 +219,8 @@ pub struct Cluster {
     hope_until: Duration,
     /// When a worker went down last.
     last_down: Duration,
+    /// When a client asked last for something that takes processors or the network.
+    last_work: Option<Duration>,
     /// The clock that silence is measured by: it stands still while this process does.
     liveness_clock: Duration,
     last_tick: Duration,
@@ -279,6 +281,7 @@ impl Cluster {
             unreported,
             hope_until: now.elapsed + members::REPORT_GRACE,
             last_down: Duration::ZERO,
+            last_work: None,
             liveness_clock: Duration::ZERO,
             last_tick: now.elapsed,
             uploads: BTreeMap::new(),

@@ -209,6 +209,9 @@ impl Cluster {
             address,
         };
         log::debug!("[{}] {}", request_name(session, id), request.body.kind());
+        if is_work(&request.body) {
+            self.last_work = Some(self.now.elapsed);
+        }
         self.requests.insert(key, request);
         self.requests_bytes += bytes;
         if let Some(address) = address {
@@ -435,6 +438,18 @@ impl Cluster {
             self.propose(Command::ForgetSessions { idle_before_ms }, false, Then::Nothing);
         }
     }
+}
+
+/// Whether a request takes processors or the network of workers.
+fn is_work(body: &Body) -> bool {
+    matches!(
+        body,
+        Body::CreateArray(_)
+            | Body::ApplyOperation(_)
+            | Body::ReduceArray(_)
+            | Body::GenerateArray(_)
+            | Body::GetResult(_)
+    )
 }
 
 /// Fingerprint of a request's content, which the same request again has too, and its length.

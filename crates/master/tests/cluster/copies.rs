@@ -51,6 +51,34 @@ fn a_worker_fetches_four_copies_at_a_time_until_all_are_there() {
 }
 
 #[test]
+fn repair_gives_way_to_clients_who_have_asked_for_work_within_a_second() {
+    let mut desk = Desk::new();
+    desk.register(10, "w1", 1, vec![]);
+    desk.client(1);
+    store_on(&mut desk, &[10], 1, "a", &[LONG; 10]);
+    desk.register(20, "w2", 1, vec![]);
+    let told = |desk: &mut Desk| -> Vec<(CopyRecord, bool)> {
+        let told = desk.heard(20).into_iter().filter_map(|message| match message.body {
+            Body::RecoverData(recover) => Some((recover.copy, recover.background)),
+            _ => None,
+        });
+        told.collect()
+    };
+    let first = told(&mut desk);
+    assert!(first.len() == 4 && first.iter().all(|(_, background)| *background), "it has just stored something");
+    desk.wait(950, &[11, 21]);
+    fetched(&mut desk, 20, first[0].0, None);
+    assert!(told(&mut desk)[0].1, "it may ask for more");
+    desk.wait(100, &[11, 21]);
+    desk.say(1, Message::request(90, Status {}));
+    fetched(&mut desk, 20, first[1].0, None);
+    assert!(!told(&mut desk)[0].1, "whoever looks how things are does not mind");
+    desk.say(1, Message::request(91, GetResult { array_id: "nobody's".into(), array: false, range: None }));
+    fetched(&mut desk, 20, first[2].0, None);
+    assert!(told(&mut desk)[0].1);
+}
+
+#[test]
 fn a_copy_that_could_not_be_fetched_is_asked_for_again_a_quarter_of_a_second_later() {
     let (mut desk, told) = ten_thin_segments();
     fetched(&mut desk, 20, told[0], Some(ErrorCode::NotHeld));

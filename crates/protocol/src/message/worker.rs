@@ -239,6 +239,9 @@ pub struct RecoverData {
     pub dtype: DType,
     /// Who has it, the best first.
     pub sources: Vec<Endpoint>,
+    /// Nobody waits for it, and clients are at work: the worker rests between such copies.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub background: bool,
 }
 
 /// Data of RECOVERY_COMPLETE.

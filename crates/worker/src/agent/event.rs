@@ -128,6 +128,8 @@ pub struct FetchJob {
     pub sources: Vec<Endpoint>,
     /// The client's request it serves.
     pub request: Option<String>,
+    /// Nobody waits for it, and clients are at work.
+    pub background: bool,
 }
 
 /// What became of a [`FetchJob`].

@@ -200,7 +200,7 @@ impl Agent {
 
     /// Queues a fetch, with room for the copy; true when it is here already.
     fn plan_fetch(&mut self, store: &mut Store, head: &Head, recover: RecoverData) -> Result<bool, WireError> {
-        let RecoverData { copy, dtype, sources } = recover;
+        let RecoverData { copy, dtype, sources, background } = recover;
         let id = copy.id();
         store.admit_epoch(id, head.epoch)?;
         check_length(id.segment(), copy.bytes(), dtype)?;
@@ -212,16 +212,17 @@ impl Agent {
         }
         if !self.fetches.is_wanted(id) {
             let room = store.make_room(copy.bytes())?;
-            self.fetches.push(id, FetchTask { copy, dtype, sources, origin: Origin::of(head) }, room, Weight::Large);
+            let task = FetchTask { copy, dtype, sources, background, origin: Origin::of(head) };
+            self.fetches.push(id, task, room, Weight::Large);
         }
         Ok(false)
     }
 
     fn start_fetches(&mut self) {
         while let Some((job, _, task)) = self.fetches.start() {
-            let FetchTask { copy, dtype, sources, origin } = task;
-            let (sources, request) = (sources.clone(), origin.request.clone());
-            self.effects.push(Effect::Fetch(FetchJob { job, copy: *copy, dtype: *dtype, sources, request }));
+            let &FetchTask { copy, dtype, background, .. } = task;
+            let (sources, request) = (task.sources.clone(), task.origin.request.clone());
+            self.effects.push(Effect::Fetch(FetchJob { job, copy, dtype, sources, request, background }));
         }
     }
 

@@ -816,7 +816,7 @@ fn older_instructions_are_fenced_each_in_its_own_way() {
     assert_eq!(desk.instruct_at(old, drop_version(RESULT)), ["1< ERROR Fenced"]);
     assert_eq!(desk.instruct_at(old, CancelSegments { result: RESULT }), ["1< ERROR Fenced"]);
     let copy = desk.store.get(CopyId(RESULT, 0)).unwrap().record();
-    let recover = RecoverData { copy, dtype: DType::Int32, sources: vec![] };
+    let recover = RecoverData { copy, dtype: DType::Int32, sources: vec![], background: false };
     assert_eq!(desk.instruct_at(old, recover), ["1< not recovered v2/0: Fenced"]);
     let single = DropCopies { versions: vec![], copies: vec![CopyId(RESULT, 0), CopyId(RESULT, 1)] };
     assert_eq!(desk.instruct_at(old, single), ["1< ERROR Fenced"]);
@@ -836,7 +836,7 @@ fn elsewhere(version: u64, values: &[i32]) -> (RecoverData, Buffer) {
     let buffer = Buffer::from_slice(values);
     let copy = CopyRecord(VersionId(version), 0, crc32c(buffer.as_bytes()), buffer.len() as u64);
     let sources = vec![Endpoint { worker: "w2".into(), address: "x:1".into() }];
-    (RecoverData { copy, dtype: DType::Int32, sources }, buffer)
+    (RecoverData { copy, dtype: DType::Int32, sources, background: false }, buffer)
 }
 
 #[test]
@@ -847,9 +847,9 @@ fn a_copy_is_fetched_stored_and_reported_and_told_again_when_it_is_here() {
     assert_eq!(desk.store.reserved(), 12);
     assert_eq!(desk.instruct(recover.clone()), [""; 0], "under way already");
     let (other, other_buffer) = elsewhere(5, &[4]);
-    assert_eq!(desk.instruct(other), [""; 0], "one slot");
+    assert_eq!(desk.instruct(RecoverData { background: true, ..other }), [""; 0], "one slot");
     let job = desk.fetching.remove(0);
-    assert_eq!((job.copy, job.sources[0].address.as_str()), (recover.copy, "x:1"));
+    assert_eq!((job.copy, job.sources[0].address.as_str(), job.background), (recover.copy, "x:1", false));
     let fetched = Event::Fetched(Fetched { job: job.job, outcome: Ok(buffer), busy: FETCHING });
     assert_eq!(desk.step(fetched), ["1< recovered v4/0", "fetch v5/0"]);
     assert_eq!(desk.store.inventory(), [recover.copy]);
@@ -857,6 +857,7 @@ fn a_copy_is_fetched_stored_and_reported_and_told_again_when_it_is_here() {
     let zombie = RecoverData { copy: CopyRecord(VersionId(4), 0, 99, 12), ..recover };
     assert_eq!(desk.instruct(zombie), ["1< not recovered v4/0: ChecksumMismatch"]);
     let job = desk.fetching.remove(0);
+    assert!(job.background);
     desk.instruct(drop_version(VersionId(5)));
     let late = Event::Fetched(Fetched { job: job.job, outcome: Ok(other_buffer), busy: FETCHING });
     assert_eq!(desk.step(late), [""; 0], "dropped meanwhile");

@@ -55,6 +55,7 @@ pub(super) struct FetchTask {
     pub(super) copy: CopyRecord,
     pub(super) dtype: DType,
     pub(super) sources: Vec<Endpoint>,
+    pub(super) background: bool,
     pub(super) origin: Arc<Origin>,
 }
 

@@ -2,6 +2,7 @@
 //! that is everybody who has one of them; after failures it may be nobody, and then what is missing is fetched first.
 
 use super::{Cluster, Member};
+use crate::cluster::copies::Haste;
 use array::Operation;
 use protocol::message::worker::DropCopies;
 use protocol::{CopyId, CopyRecord, ErrorCode, SegmentIndex, VersionId, WireError, WorkerId};
@@ -119,7 +120,7 @@ impl Cluster {
         let Some(version) = self.catalog.version(copy.version()) else { return };
         let (crc32c, bytes) = (version.segments[copy.segment() as usize].crc32c, version.segment_bytes(copy.segment()));
         let (dtype, record) = (version.dtype, CopyRecord(copy.version(), copy.segment(), crc32c, bytes));
-        self.start_fetch(record, dtype, target, &self.readers(copy));
+        self.start_fetch(record, dtype, target, &self.readers(copy), Haste::Awaited);
     }
 
     /// A copy that was fetched for an operation will be one of the catalog's, and stays when the operation ends.

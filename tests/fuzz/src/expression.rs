@@ -3,6 +3,7 @@
 use array::expression::{Named, parse_expression, parse_generator, parse_reductions};
 use array::program::{RunError, Source};
 use array::{Buffer, DType, LEN_MAX, Partial, Program, Reducer};
+use protocol::limits::NAME_BYTES_MAX;
 
 /// Elements that a program is run on.
 const LEN: usize = 5;
@@ -18,7 +19,8 @@ pub fn expression(data: &[u8]) {
     let mut names: Vec<String> = Vec::new();
     let mut resolve = |name: &str| {
         if name.len() > 3 {
-            return Err(format!("there is no array '{name}'"));
+            // A master shows no more of it either.
+            return Err(format!("there is no array '{}'", name.chars().take(NAME_BYTES_MAX).collect::<String>()));
         }
         let at = names.iter().position(|known| known == name).unwrap_or_else(|| {
             names.push(name.to_string());

@@ -34,13 +34,7 @@ impl Extreme {
     }
 
     /// With the index of the first such element.
-    pub fn first_of(
-        direction: Direction,
-        build: Build,
-        first_index: u64,
-        values: Values<'_>,
-        nans: bool,
-    ) -> Extreme {
+    pub fn first_of(direction: Direction, build: Build, first_index: u64, values: Values<'_>, nans: bool) -> Extreme {
         let Extreme(Some((value, _))) = Extreme::of(direction, build, values, nans) else {
             return Extreme::EMPTY;
         };

@@ -339,6 +339,10 @@ impl World {
                     Some(JobEvent::Download(_)) => return,
                 };
                 uploads = machine.step(now, event);
+                check_progress(
+                    machine.progress(),
+                    uploads.iter().any(|effect| matches!(effect, upload::Effect::Done(_))),
+                );
             }
             Some((_, Job::Download { machine, .. }, _)) => {
                 let event = match event {
@@ -348,6 +352,10 @@ impl World {
                     Some(JobEvent::Upload(_)) => return,
                 };
                 downloads = machine.step(now, event);
+                check_progress(
+                    machine.progress(),
+                    downloads.iter().any(|effect| matches!(effect, download::Effect::Done)),
+                );
             }
             _ => return,
         }
@@ -444,6 +452,11 @@ impl World {
                 let Some((_, Job::Download { layout: Some(layout), into, .. }, _)) = &mut self.clients[n].job else {
                     return;
                 };
+                let covered = layout.parts().fold(0, |end, (_, part)| {
+                    assert_eq!(part.start, end, "parts follow one another");
+                    part.end
+                });
+                assert_eq!(covered as usize, into.len(), "the parts are the whole");
                 let got = Ended::Got(Box::new(layout.clone()), std::mem::take(into));
                 self.end_wish(n, got);
             }
@@ -491,6 +504,11 @@ impl World {
             self.after(pause, Action::ClientActs { client: n });
         }
     }
+}
+
+/// What a program shows of its progress is never more than all, and all when it is done.
+fn check_progress((done, all): (u64, u64), is_done: bool) {
+    assert!(if is_done { done == all } else { done <= all }, "{done} of {all} bytes, and done: {is_done}");
 }
 
 /// Something for the machine of a job.

@@ -9,7 +9,7 @@ use super::wishes::Wish;
 use super::{Action, Chance, Node, World};
 use crate::run::FAULTS_LAST;
 use array::DType;
-use master::cluster::Event;
+use master::cluster::{Event, Quotas};
 use protocol::limits::IN_FLIGHT_MAX;
 use protocol::message::client::*;
 use protocol::message::worker::{RegisterWorker, Reserved, WorkerHello};
@@ -252,6 +252,17 @@ impl World {
             self.checker.disturbed.get_or_insert(self.now);
         }
         takes_long.then_some(EFFORT)
+    }
+
+    /// What clients may have going at once: where there are odd ones, for two of three masters so little that strangers get to know
+    /// those limits.
+    pub(crate) fn quotas(&self) -> Quotas {
+        let usual = Quotas::default();
+        match self.life(Node::Master).1 % 3 {
+            0 if self.plan.odd => Quotas { requests_per_address: 16, ..usual },
+            1 if self.plan.odd => Quotas { bytes_pending: 1000, ..usual },
+            _ => usual,
+        }
     }
 
     /// The master's wall clock jumps: nobody has asked anything for more than an hour.

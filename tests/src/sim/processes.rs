@@ -80,8 +80,8 @@ impl World {
         self.processes.insert(Node::Master, Process { life, alive: true, ..Process::default() });
         let mut entropy = Random::new(self.luck(Node::Master, Chance::Entropy).bits());
         let source = move || u128::from(entropy.bits()) << 64 | u128::from(entropy.bits());
-        self.master.cluster =
-            Some(Cluster::new(self.master.config.clone(), catalog, self.master_now(), Box::new(source)));
+        let cluster = Cluster::new(self.master.config.clone(), catalog, self.master_now(), Box::new(source));
+        self.master.cluster = Some(cluster.with_quotas(self.quotas()));
         self.note("master starts");
         self.tick_at(Node::Master, self.now);
     }

@@ -89,6 +89,8 @@ pub enum Cont {
     Forward { parent: u64 },
     /// A worker that fetches a copy; which source comes next.
     Fetch { job: Box<worker::agent::FetchJob>, next: usize },
+    /// A client that has written what was not planned.
+    WrongWrite,
 }
 
 /// What a data port answered: a message, perhaps with bytes, or nothing because the connection broke.
@@ -324,6 +326,7 @@ impl World {
             Cont::Read(job, order) => self.on_read_answered(request.from.0, job, *order, answer),
             Cont::Forward { parent } => self.on_forwarded(parent, answer),
             Cont::Fetch { job, next } => self.on_fetch_answered(request.from.0, *job, next, answer),
+            Cont::WrongWrite => super::odd::see_wrong_write(&answer),
         }
     }
 

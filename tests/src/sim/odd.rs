@@ -4,6 +4,7 @@
 
 use super::clients::PATIENCE;
 use super::model::{Computation, Content};
+use super::network::{Cont, RpcAnswer};
 use super::random::Random;
 use super::wishes::Wish;
 use super::{Action, Chance, Node, World};
@@ -12,10 +13,12 @@ use array::DType;
 use master::cluster::{Event, Quotas};
 use protocol::limits::IN_FLIGHT_MAX;
 use protocol::message::client::*;
+use protocol::message::data::DistributeArray;
 use protocol::message::worker::{RegisterWorker, Reserved, WorkerHello};
 use protocol::message::{Body, Hello, Role};
-use protocol::{ErrorCode, Message, VersionId, WorkerId};
+use protocol::{ErrorCode, Message, Payload, PayloadKind, VersionId, WorkerId};
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A request that few would make.
@@ -155,7 +158,7 @@ impl World {
     /// Sees what there is to do after an odd request was answered, and gives what the client knows now.
     pub(crate) fn go_on(&mut self, n: usize, odd: &Odd, answer: &Message) -> Option<(String, Content)> {
         assert!(!odd.must, "c{}: {:?} is not refused but answered {:?}", n + 1, odd.body, answer.body);
-        let luck = self.luck(Node::Client(n), Chance::Odd).below(5);
+        let luck = self.luck(Node::Client(n), Chance::Odd).below(6);
         let next = match &answer.body {
             Body::OperationComplete(complete) if complete.status == OperationState::Complete => {
                 return odd.makes.clone();
@@ -172,8 +175,11 @@ impl World {
                     }
                 }
             }
-            Body::WritePlan(WritePlan { version, workers, .. }) => {
-                let (version, worker) = (*version, workers.first().map(|worker| worker.worker.clone()));
+            Body::WritePlan(plan) => {
+                if luck == 4 {
+                    self.write_wrongly(n, plan);
+                }
+                let (version, worker) = (plan.version, plan.workers.first().map(|worker| worker.worker.clone()));
                 match (luck, &odd.body, worker) {
                     (0, ..) => return None, // it is forgotten after a minute
                     (1, Body::CreateArray(_), Some(worker)) => replan(version, worker),
@@ -199,10 +205,32 @@ impl World {
         None
     }
 
+    /// Writes a segment that is not what was planned: of another dtype, and of another length unless it has one element.
+    fn write_wrongly(&mut self, n: usize, plan: &WritePlan) {
+        let Some(PlannedWrite(segment, workers)) = plan.segments.first() else { return };
+        let address = plan.workers[workers[0] as usize].address.clone();
+        let bytes = vec![0; DType::Float32.size()];
+        let payload = Payload {
+            kind: PayloadKind::Elements(DType::Float32),
+            bytes: bytes.len() as u64,
+            crc32c: array::checksum::crc32c(&bytes),
+        };
+        let (version, ticket) = (plan.version, plan.ticket.clone());
+        let write = DistributeArray { version, segment: *segment, ticket, forward: vec![] };
+        let message = Message::request(1, write).with_payload(payload);
+        self.ask(Node::Client(n), &address, message, Arc::new(bytes), PATIENCE, Cont::WrongWrite);
+    }
+
     /// Whether an odd request may be refused with that.
     pub(crate) fn may_be_refused(&self, odd: &Odd, code: ErrorCode) -> bool {
         odd.refused.contains(&code)
     }
+}
+
+/// A worker must not take what was not planned.
+pub(crate) fn see_wrong_write(answer: &RpcAnswer) {
+    let is_taken = matches!(answer, Ok((message, _)) if !matches!(message.body, Body::Error(_)));
+    assert!(!is_taken, "what was not planned is taken: {answer:?}");
 }
 
 /// The longest time that somebody waits before he changes his mind.

@@ -67,6 +67,8 @@ pub struct ClientNode {
     pub(crate) next: Option<Wish>,
     /// Whether it waits for a shorter time than anything may take.
     pub(crate) is_impatient: bool,
+    /// Whether an imposter has said anything to it since it began to wait.
+    pub(crate) is_misled: bool,
 }
 
 impl ClientNode {
@@ -90,6 +92,7 @@ impl ClientNode {
             fulfilled: 0,
             next: None,
             is_impatient: false,
+            is_misled: false,
         }
     }
 
@@ -205,6 +208,7 @@ impl World {
         let client = &mut self.clients[n];
         client.ended = None;
         client.is_impatient = patience < PATIENCE;
+        client.is_misled = false;
         client.jobs += 1;
         client.job = Some((wish, job, deadline));
         client.began = self.now;
@@ -316,6 +320,7 @@ impl World {
         if self.clients[n].conn != Some(conn) {
             return;
         }
+        self.clients[n].is_misled |= self.imposters.contains_key(&conn);
         match packet {
             Packet::Message(message) => self.step_session(n, retry::Event::Received(*message)),
             Packet::Closed(why) => {

@@ -165,6 +165,8 @@ impl World {
         if !failed {
             // Nothing arrives on it before it is known to be there.
             self.conns.insert(conn, Conn { from: who, to, purpose, last: [self.now + delay; 2] });
+            let imposter = self.meet_imposter(from, purpose);
+            self.imposters.extend(imposter.map(|imposter| (conn, imposter)));
         }
         self.after(delay, Action::Dialed { who, conn, failed });
         conn
@@ -231,6 +233,7 @@ impl World {
         }
         self.outcome.retries += u64::from(matches!(packet, Packet::Closed(_)));
         match (to.0, packet) {
+            (Node::Master, packet) if self.imposters.contains_key(&conn) => self.on_packet_to_imposter(conn, packet),
             (Node::Master, Packet::Message(message)) => {
                 self.step_master(master::cluster::Event::Received { conn, message: *message });
             }

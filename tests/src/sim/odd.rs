@@ -35,7 +35,7 @@ pub struct Odd {
 }
 
 /// A version and an operation that there never will be.
-const NEVER: VersionId = VersionId(1 << 50);
+pub(super) const NEVER: VersionId = VersionId(1 << 50);
 
 /// More than all workers of a run have together.
 const TOO_LONG: u64 = 1 << 32;
@@ -157,6 +157,9 @@ impl World {
 
     /// Sees what there is to do after an odd request was answered, and gives what the client knows now.
     pub(crate) fn go_on(&mut self, n: usize, odd: &Odd, answer: &Message) -> Option<(String, Content)> {
+        if self.clients[n].is_misled {
+            return None; // an imposter may have said that
+        }
         assert!(!odd.must, "c{}: {:?} is not refused but answered {:?}", n + 1, odd.body, answer.body);
         let luck = self.luck(Node::Client(n), Chance::Odd).below(6);
         let next = match &answer.body {

@@ -165,7 +165,7 @@ impl World {
             address: address_of(n, life),
             cores: 2,
             zone: is_level_1.then(|| "level-1".to_string()),
-            join_new: false,
+            join_new: self.joins_new(n),
             kernels: if is_level_1 { format!("level-1 {name}") } else { array::KERNELS_ID.to_string() },
             features: if is_level_1 { vec![FEATURE_LEVEL_1.to_string()] } else { Vec::new() },
             compute_slots: 2,

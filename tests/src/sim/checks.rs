@@ -1,6 +1,7 @@
 //! What must hold: the invariants of the reliability plan, checked while a run goes on and at its end.
 
 use super::faults::Kind;
+use super::processes::WorkerNode;
 use super::{Life, Node, PLENTY, World};
 use master::cluster::Cluster;
 use master::cluster::catalog::Catalog;
@@ -201,6 +202,7 @@ impl World {
     fn check_thoroughly(&mut self) {
         let Some(cluster) = &self.master.cluster else { return };
         cluster.check();
+        assert!(self.pool.taken() <= self.pool.limit(), "stand-ins hold more than there is");
         for n in 0..self.workers.len() {
             let Some(store) = &self.workers[n].store else { continue };
             store.check_invariants();
@@ -292,12 +294,15 @@ impl World {
             self.check_nothing_is_lost();
         }
         let cluster = self.master.cluster.as_ref().expect("it runs");
-        assert!(!cluster.has_pending_requests(), "{}", cluster.pending_requests().join("; "));
+        let pending = cluster.pending_requests();
+        assert!(pending.is_empty(), "{}", pending.join("; "));
         for worker in cluster.list_workers().workers {
             let store = self.workers[World::worker_number(&worker.id)].store.as_ref();
             let copies = store.map_or(0, |store| store.copies() as u64);
             assert_eq!(worker.segments, copies, "the master believes something else of {}", worker.id);
         }
+        let homeless = |worker: &WorkerNode| worker.agent.as_ref().is_some_and(|agent| !agent.is_registered());
+        assert!(!self.workers.iter().any(homeless), "a worker has no master\n{}", self.worker_states());
         let catalog = cluster.catalog();
         for (id, version) in catalog.versions() {
             for (n, segment) in version.segments.iter().enumerate() {

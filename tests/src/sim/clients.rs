@@ -67,6 +67,8 @@ pub struct ClientNode {
     pub(crate) next: Option<Wish>,
     /// Whether it waits for a shorter time than anything may take.
     pub(crate) is_impatient: bool,
+    /// Whether an imposter has said anything to it since it began to wait.
+    pub(crate) is_misled: bool,
 }
 
 impl ClientNode {
@@ -90,6 +92,7 @@ impl ClientNode {
             fulfilled: 0,
             next: None,
             is_impatient: false,
+            is_misled: false,
         }
     }
 
@@ -205,6 +208,7 @@ impl World {
         let client = &mut self.clients[n];
         client.ended = None;
         client.is_impatient = patience < PATIENCE;
+        client.is_misled = false;
         client.jobs += 1;
         client.job = Some((wish, job, deadline));
         client.began = self.now;
@@ -316,6 +320,7 @@ impl World {
         if self.clients[n].conn != Some(conn) {
             return;
         }
+        self.clients[n].is_misled |= self.imposters.contains_key(&conn);
         match packet {
             Packet::Message(message) => self.step_session(n, retry::Event::Received(*message)),
             Packet::Closed(why) => {
@@ -339,6 +344,10 @@ impl World {
                     Some(JobEvent::Download(_)) => return,
                 };
                 uploads = machine.step(now, event);
+                check_progress(
+                    machine.progress(),
+                    uploads.iter().any(|effect| matches!(effect, upload::Effect::Done(_))),
+                );
             }
             Some((_, Job::Download { machine, .. }, _)) => {
                 let event = match event {
@@ -348,6 +357,10 @@ impl World {
                     Some(JobEvent::Upload(_)) => return,
                 };
                 downloads = machine.step(now, event);
+                check_progress(
+                    machine.progress(),
+                    downloads.iter().any(|effect| matches!(effect, download::Effect::Done)),
+                );
             }
             _ => return,
         }
@@ -444,6 +457,11 @@ impl World {
                 let Some((_, Job::Download { layout: Some(layout), into, .. }, _)) = &mut self.clients[n].job else {
                     return;
                 };
+                let covered = layout.parts().fold(0, |end, (_, part)| {
+                    assert_eq!(part.start, end, "parts follow one another");
+                    part.end
+                });
+                assert_eq!(covered as usize, into.len(), "the parts are the whole");
                 let got = Ended::Got(Box::new(layout.clone()), std::mem::take(into));
                 self.end_wish(n, got);
             }
@@ -491,6 +509,11 @@ impl World {
             self.after(pause, Action::ClientActs { client: n });
         }
     }
+}
+
+/// What a program shows of its progress is never more than all, and all when it is done.
+fn check_progress((done, all): (u64, u64), is_done: bool) {
+    assert!(if is_done { done == all } else { done <= all }, "{done} of {all} bytes, and done: {is_done}");
 }
 
 /// Something for the machine of a job.

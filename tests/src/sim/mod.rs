@@ -6,7 +6,8 @@
 //! seed gives the same run, event by event. The parts: [`network`] (connections with delay and loss, requests to data
 //! ports), [`processes`] (master, workers: start, kill, pause), [`disk`] (the log in its file), [`clock`] (what time each node
 //! believes it is), [`clients`], [`wishes`], [`odd`] and [`shared`] (what they do, and what they must be answered), [`model`] and
-//! [`linearizability`] (the right answers), [`faults`] (what goes wrong), [`outcome`] (what that changed), [`checks`] (what must hold).
+//! [`linearizability`] (the right answers), [`faults`] (what goes wrong), [`imposters`] (who is not the master), [`outcome`] (what that
+//! changed), [`checks`] (what must hold).
 //!
 //! What is random is drawn by each node from a sequence of its own, so leaving out a fault changes nothing but what follows
 //! from it: that is how a run tells whether a fault mattered.
@@ -21,6 +22,7 @@ pub mod clients;
 pub mod clock;
 pub mod disk;
 pub mod faults;
+pub mod imposters;
 pub mod model;
 pub mod network;
 pub mod odd;
@@ -34,6 +36,7 @@ use crate::linearizability;
 use clients::ClientNode;
 use disk::Disk;
 use faults::{Fault, Undo};
+use imposters::Imposter;
 use network::{Conn, Cut, Network, Packet, Rpc};
 use outcome::{Outcome, Tally};
 use processes::{MasterNode, Process, WorkerNode};
@@ -131,6 +134,8 @@ pub struct World {
     pub(crate) hung_up: BTreeSet<(u64, Node)>,
     /// Connections that were reset: nothing arrives on them any more.
     severed: BTreeSet<u64>,
+    /// Connections to somebody else than the master: see [`imposters`].
+    pub(crate) imposters: BTreeMap<u64, Imposter>,
     pub(crate) rpcs: BTreeMap<u64, Rpc>,
     next_number: u64,
     ticks: BTreeMap<Life, Duration>,
@@ -210,6 +215,7 @@ impl World {
             conns: BTreeMap::new(),
             hung_up: BTreeSet::new(),
             severed: BTreeSet::new(),
+            imposters: BTreeMap::new(),
             rpcs: BTreeMap::new(),
             next_number: 1,
             ticks: BTreeMap::new(),

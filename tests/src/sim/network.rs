@@ -89,6 +89,8 @@ pub enum Cont {
     Forward { parent: u64 },
     /// A worker that fetches a copy; which source comes next.
     Fetch { job: Box<worker::agent::FetchJob>, next: usize },
+    /// A client that has written what was not planned.
+    WrongWrite,
 }
 
 /// What a data port answered: a message, perhaps with bytes, or nothing because the connection broke.
@@ -163,6 +165,8 @@ impl World {
         if !failed {
             // Nothing arrives on it before it is known to be there.
             self.conns.insert(conn, Conn { from: who, to, purpose, last: [self.now + delay; 2] });
+            let imposter = self.meet_imposter(from, purpose);
+            self.imposters.extend(imposter.map(|imposter| (conn, imposter)));
         }
         self.after(delay, Action::Dialed { who, conn, failed });
         conn
@@ -229,6 +233,7 @@ impl World {
         }
         self.outcome.retries += u64::from(matches!(packet, Packet::Closed(_)));
         match (to.0, packet) {
+            (Node::Master, packet) if self.imposters.contains_key(&conn) => self.on_packet_to_imposter(conn, packet),
             (Node::Master, Packet::Message(message)) => {
                 self.step_master(master::cluster::Event::Received { conn, message: *message });
             }
@@ -324,6 +329,7 @@ impl World {
             Cont::Read(job, order) => self.on_read_answered(request.from.0, job, *order, answer),
             Cont::Forward { parent } => self.on_forwarded(parent, answer),
             Cont::Fetch { job, next } => self.on_fetch_answered(request.from.0, *job, next, answer),
+            Cont::WrongWrite => super::odd::see_wrong_write(&answer),
         }
     }
 

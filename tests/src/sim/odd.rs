@@ -4,18 +4,21 @@
 
 use super::clients::PATIENCE;
 use super::model::{Computation, Content};
+use super::network::{Cont, RpcAnswer};
 use super::random::Random;
 use super::wishes::Wish;
 use super::{Action, Chance, Node, World};
 use crate::run::FAULTS_LAST;
 use array::DType;
-use master::cluster::Event;
+use master::cluster::{Event, Quotas};
 use protocol::limits::IN_FLIGHT_MAX;
 use protocol::message::client::*;
+use protocol::message::data::DistributeArray;
 use protocol::message::worker::{RegisterWorker, Reserved, WorkerHello};
 use protocol::message::{Body, Hello, Role};
-use protocol::{ErrorCode, Message, VersionId, WorkerId};
+use protocol::{ErrorCode, Message, Payload, PayloadKind, VersionId, WorkerId};
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A request that few would make.
@@ -32,7 +35,7 @@ pub struct Odd {
 }
 
 /// A version and an operation that there never will be.
-const NEVER: VersionId = VersionId(1 << 50);
+pub(super) const NEVER: VersionId = VersionId(1 << 50);
 
 /// More than all workers of a run have together.
 const TOO_LONG: u64 = 1 << 32;
@@ -154,8 +157,11 @@ impl World {
 
     /// Sees what there is to do after an odd request was answered, and gives what the client knows now.
     pub(crate) fn go_on(&mut self, n: usize, odd: &Odd, answer: &Message) -> Option<(String, Content)> {
+        if self.clients[n].is_misled {
+            return None; // an imposter may have said that
+        }
         assert!(!odd.must, "c{}: {:?} is not refused but answered {:?}", n + 1, odd.body, answer.body);
-        let luck = self.luck(Node::Client(n), Chance::Odd).below(5);
+        let luck = self.luck(Node::Client(n), Chance::Odd).below(6);
         let next = match &answer.body {
             Body::OperationComplete(complete) if complete.status == OperationState::Complete => {
                 return odd.makes.clone();
@@ -172,8 +178,11 @@ impl World {
                     }
                 }
             }
-            Body::WritePlan(WritePlan { version, workers, .. }) => {
-                let (version, worker) = (*version, workers.first().map(|worker| worker.worker.clone()));
+            Body::WritePlan(plan) => {
+                if luck == 4 {
+                    self.write_wrongly(n, plan);
+                }
+                let (version, worker) = (plan.version, plan.workers.first().map(|worker| worker.worker.clone()));
                 match (luck, &odd.body, worker) {
                     (0, ..) => return None, // it is forgotten after a minute
                     (1, Body::CreateArray(_), Some(worker)) => replan(version, worker),
@@ -199,10 +208,32 @@ impl World {
         None
     }
 
+    /// Writes a segment that is not what was planned: of another dtype, and of another length unless it has one element.
+    fn write_wrongly(&mut self, n: usize, plan: &WritePlan) {
+        let Some(PlannedWrite(segment, workers)) = plan.segments.first() else { return };
+        let address = plan.workers[workers[0] as usize].address.clone();
+        let bytes = vec![0; DType::Float32.size()];
+        let payload = Payload {
+            kind: PayloadKind::Elements(DType::Float32),
+            bytes: bytes.len() as u64,
+            crc32c: array::checksum::crc32c(&bytes),
+        };
+        let (version, ticket) = (plan.version, plan.ticket.clone());
+        let write = DistributeArray { version, segment: *segment, ticket, forward: vec![] };
+        let message = Message::request(1, write).with_payload(payload);
+        self.ask(Node::Client(n), &address, message, Arc::new(bytes), PATIENCE, Cont::WrongWrite);
+    }
+
     /// Whether an odd request may be refused with that.
     pub(crate) fn may_be_refused(&self, odd: &Odd, code: ErrorCode) -> bool {
         odd.refused.contains(&code)
     }
+}
+
+/// A worker must not take what was not planned.
+pub(crate) fn see_wrong_write(answer: &RpcAnswer) {
+    let is_taken = matches!(answer, Ok((message, _)) if !matches!(message.body, Body::Error(_)));
+    assert!(!is_taken, "what was not planned is taken: {answer:?}");
 }
 
 /// The longest time that somebody waits before he changes his mind.
@@ -252,6 +283,17 @@ impl World {
             self.checker.disturbed.get_or_insert(self.now);
         }
         takes_long.then_some(EFFORT)
+    }
+
+    /// What clients may have going at once: where there are odd ones, for two of three masters so little that strangers get to know
+    /// those limits.
+    pub(crate) fn quotas(&self) -> Quotas {
+        let usual = Quotas::default();
+        match self.life(Node::Master).1 % 3 {
+            0 if self.plan.odd => Quotas { requests_per_address: 16, ..usual },
+            1 if self.plan.odd => Quotas { bytes_pending: 1000, ..usual },
+            _ => usual,
+        }
     }
 
     /// The master's wall clock jumps: nobody has asked anything for more than an hour.

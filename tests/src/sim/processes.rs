@@ -80,8 +80,8 @@ impl World {
         self.processes.insert(Node::Master, Process { life, alive: true, ..Process::default() });
         let mut entropy = Random::new(self.luck(Node::Master, Chance::Entropy).bits());
         let source = move || u128::from(entropy.bits()) << 64 | u128::from(entropy.bits());
-        self.master.cluster =
-            Some(Cluster::new(self.master.config.clone(), catalog, self.master_now(), Box::new(source)));
+        let cluster = Cluster::new(self.master.config.clone(), catalog, self.master_now(), Box::new(source));
+        self.master.cluster = Some(cluster.with_quotas(self.quotas()));
         self.note("master starts");
         self.tick_at(Node::Master, self.now);
     }
@@ -165,7 +165,7 @@ impl World {
             address: address_of(n, life),
             cores: 2,
             zone: is_level_1.then(|| "level-1".to_string()),
-            join_new: false,
+            join_new: self.joins_new(n),
             kernels: if is_level_1 { format!("level-1 {name}") } else { array::KERNELS_ID.to_string() },
             features: if is_level_1 { vec![FEATURE_LEVEL_1.to_string()] } else { Vec::new() },
             compute_slots: 2,

@@ -358,6 +358,7 @@ impl World {
     pub(crate) fn may_fail(&self, n: usize, code: Option<ErrorCode>) -> bool {
         match code {
             None | Some(ErrorCode::DeadlineExceeded) if self.clients[n].is_impatient => true,
+            None | Some(ErrorCode::NotAllowed) if self.clients[n].is_misled => true,
             Some(ErrorCode::Cancelled) => self.plan.odd,
             Some(
                 ErrorCode::SegmentsLost

@@ -19,12 +19,8 @@ pub struct Grant {
 }
 
 impl Grant {
-    /// Which segment.
-    pub fn copy(&self) -> CopyId {
-        self.copy
-    }
-
     /// How many bytes to receive.
+    #[cfg(test)]
     pub fn bytes(&self) -> u64 {
         self.room.bytes
     }

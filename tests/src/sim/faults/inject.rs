@@ -340,6 +340,7 @@ impl World {
         self.cuts.clear();
         self.damage.clear();
         self.ahead_ms.clear();
+        self.send_imposters_away();
         let nodes: Vec<Node> = self.processes.keys().copied().collect();
         nodes.into_iter().for_each(|node| self.pause(node, false));
         self.on_undo(Undo::StartMaster);

@@ -120,7 +120,7 @@ fn impossible_instructions(held: Option<&CopyRecord>) -> Vec<Body> {
     };
     let fetch = |bytes| {
         let copy = CopyRecord(NEVER, 0, 0, bytes);
-        RecoverData { copy, dtype: DType::Int32, sources: vec![] }.into()
+        RecoverData { copy, dtype: DType::Int32, sources: vec![], background: false }.into()
     };
     let mut all: Vec<Body> = vec![
         WireError::new(ErrorCode::Internal, "never mind").into(),

@@ -210,7 +210,8 @@ impl World {
             processes: BTreeMap::new(),
             master: MasterNode::new(plan.replication),
             workers: (0..plan.workers).map(|_| WorkerNode::default()).collect(),
-            pool: Pool::new(plan.worker_bytes * plan.level_1 as u64, "start fewer of them"),
+            // Each claims all that it may have, and together they may have less, as behind a gateway.
+            pool: Pool::new(plan.worker_bytes * (plan.level_1 as u64).div_ceil(2).max(1), "start fewer of them"),
             clients: Vec::new(),
             conns: BTreeMap::new(),
             hung_up: BTreeSet::new(),

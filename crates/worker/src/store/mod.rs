@@ -186,15 +186,18 @@ impl Store {
         self.digest
     }
 
-    /// A sign of life. `tasks` is how many segments are queued or being computed.
+    /// A sign of life. `tasks` is how many segments are queued or being computed. What the pool of an account lacks counts as used:
+    /// a master that took it for free would choose this worker again and again, and be refused each time.
     pub fn heartbeat(&self, tasks: u64) -> Heartbeat {
-        if let Some(account) = &self.account {
-            account.set(self.used() + self.reserved()); // what was given back since something was asked for
-        }
+        let own = self.used() + self.reserved();
+        let free = self.account.as_ref().map_or(self.free(), |account| {
+            account.set(own); // what was given back since something was asked for
+            account.pool_free().min(self.free())
+        });
         Heartbeat {
             digest: self.digest,
             copies: self.copies.len() as u64,
-            memory_used_bytes: self.used() + self.reserved(),
+            memory_used_bytes: self.budget - free,
             memory_idle_bytes: 0, // whoever keeps buffers for later knows
             tasks,
         }

@@ -74,6 +74,11 @@ impl Account {
         }
     }
 
+    /// Bytes that the pool has for anybody.
+    pub fn pool_free(&self) -> u64 {
+        self.pool.limit.saturating_sub(self.pool.taken())
+    }
+
     /// Makes it so many bytes, which are in use already.
     pub fn set(&self, bytes: u64) {
         let had = self.bytes.swap(bytes, Ordering::Relaxed);

@@ -247,16 +247,18 @@ fn stores_that_share_a_pool_leave_each_other_what_they_do_not_use() {
     let room = other.make_room(500).unwrap();
     assert_eq!(pool.taken(), 1000);
     assert_eq!(code(one.make_room(1).map(drop)), Some(ErrorCode::InsufficientMemory));
+    assert_eq!(one.heartbeat(0).memory_used_bytes, 800, "nobody should count on the 300 that it does not use itself");
     other.release(room);
     one.drop_version(V1);
     one.take_trash();
     // What was given back is there for others with the next sign of life.
     assert_eq!(pool.taken(), 1000);
+    assert_eq!(one.heartbeat(3).memory_used_bytes, 500, "the other has not said yet that it gives back 500");
+    assert_eq!((other.heartbeat(0).memory_used_bytes, pool.taken()), (0, 200));
     assert_eq!(
         one.heartbeat(3),
         Heartbeat { digest: one.digest(), copies: 0, memory_used_bytes: 200, memory_idle_bytes: 0, tasks: 3 }
     );
-    assert_eq!((other.heartbeat(0).memory_used_bytes, pool.taken()), (0, 200));
     let room = other.make_room(800).unwrap();
     other.release(room);
     drop(one);

@@ -357,7 +357,10 @@ fn samples() -> Vec<Message> {
         instruction(recover(true)),
         Message::new(RecoveryComplete { copy, busy_us: Some(900), error: None }),
         Message::new(CopiesChanged { stored: vec![copy], broken: vec![CopyId(v, 1)] }),
-        instruction(DropCopies { versions: vec![VersionId(16)], copies: vec![CopyId(v, 1)] }.into()),
+        instruction(
+            DropCopies { versions: vec![VersionId(16)], copies: vec![CopyId(v, 1)], reservations: vec![VersionId(18)] }
+                .into(),
+        ),
         instruction(SendInventory {}.into()),
         m(Inventory { copies: vec![copy] }.into()),
         m(DistributeArray {

@@ -23,7 +23,7 @@ pub type Tally = BTreeMap<Kind, Count>;
 pub struct Outcome {
     /// Of each client, each wish with its answer.
     answers: BTreeMap<usize, Vec<u32>>,
-    /// Incidents as the master told them, without times.
+    /// Incidents as the master told them, with times to the hour: that the clock is wrong can be seen, and not that something took longer.
     incidents: Vec<String>,
     /// Connections and requests that failed.
     pub retries: u64,
@@ -51,9 +51,11 @@ impl World {
     /// Takes note of what the master tells about incidents; at the end.
     pub fn see_incidents(&mut self) {
         let Some(cluster) = self.cluster() else { return };
+        const HOUR_MS: u64 = 3_600_000;
         let line = |incident: &protocol::message::client::Incident| {
             format!(
-                "{:?} {:?} {}: {} promoted, {} redispatched, {} and {} lost, {} bytes",
+                "{} h {:?} {:?} {}: {} promoted, {} redispatched, {} and {} lost, {} bytes",
+                incident.at / HOUR_MS,
                 incident.kind,
                 incident.worker,
                 incident.cause,

@@ -8,7 +8,7 @@ use super::catalog::{already_exists, element_count};
 use super::command::{Command, NewSegment, combined_crc32c};
 use super::placement::place;
 use super::requests::{Answer, Key, number_reused};
-use super::{Cluster, Then};
+use super::{Cluster, Member, Then};
 use array::{DType, Grid, LEN_MAX};
 use protocol::message::Body;
 use protocol::message::client::*;
@@ -311,7 +311,10 @@ impl Cluster {
     /// A worker keeps room for an upload, or refuses.
     pub(super) fn on_reserved(&mut self, worker: &WorkerId, version: VersionId, refusal: Option<WireError>) {
         let Some(upload) = self.uploads.get_mut(&version) else {
-            return self.tell(worker, DropCopies { versions: vec![version], copies: vec![] });
+            return match self.is_needed(version) {
+                true => self.end_reservations(worker, version),
+                false => self.drop_version(worker, version),
+            };
         };
         let Some(planning) = &mut upload.planning else {
             return;
@@ -540,12 +543,18 @@ impl Cluster {
     pub(super) fn end_upload(&mut self, version: VersionId) {
         let Some(upload) = self.uploads.remove(&version) else { return };
         for (worker, segments) in upload.asked {
-            let Some(member) = self.members.get(&worker) else { continue };
-            let unused = segments.into_iter().map(|segment| CopyId(version, segment));
-            let unused: Vec<CopyId> = unused.filter(|copy| member.holds(*copy).is_none()).collect();
-            if !unused.is_empty() {
-                self.tell(&worker, DropCopies { versions: vec![], copies: unused });
+            let lacks = |member: &Member| segments.iter().any(|s| member.holds(CopyId(version, *s)).is_none());
+            if self.members.get(&worker).is_some_and(lacks) {
+                self.end_reservations(&worker, version);
             }
+        }
+    }
+
+    /// Has a worker give back the room of what it has not got of a version. It is not told to drop what it has not: that may have
+    /// arrived, with its report on the way, which will count as a copy.
+    fn end_reservations(&mut self, worker: &WorkerId, version: VersionId) {
+        if self.members.contains_key(worker) {
+            self.tell(worker, DropCopies { versions: vec![], copies: vec![], reservations: vec![version] });
         }
     }
 

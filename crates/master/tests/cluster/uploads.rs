@@ -319,6 +319,58 @@ fn no_more_copies_are_promised_than_will_be_kept() {
     assert_eq!(copies_committed(&mut desk, 3), 2);
 }
 
+/// What a worker was told to drop and to give back since it was looked at last.
+fn told_to_drop(desk: &mut Desk, conn: ConnId) -> Vec<DropCopies> {
+    let told = desk.heard(conn).into_iter().filter_map(|message| match message.body {
+        Body::DropCopies(drop) => Some(drop),
+        _ => None,
+    });
+    told.collect()
+}
+
+/// Its copy may have arrived, with the report on the way: were it told to drop what it has not, it would count as a copy afterwards.
+#[test]
+fn room_that_a_commit_leaves_unused_is_given_back_and_no_copy_with_it() {
+    let mut desk = two_workers();
+    let version = planned_upload(&mut desk, 1, "a");
+    desk.register(30, "w3", 1, vec![]);
+    desk.say(1, replan(2, version, &["w1"]));
+    desk.reserved(&[20, 30]);
+    desk.heard(1);
+    [10, 20].into_iter().for_each(|conn| arrives(&mut desk, conn, version));
+    desk.sent.clear();
+    desk.say(1, commit(3, version, &["w1", "w2"]));
+    assert_eq!(copies_committed(&mut desk, 3), 2);
+    let room_only = DropCopies { versions: vec![], copies: vec![], reservations: vec![version] };
+    assert_eq!(told_to_drop(&mut desk, 30), [room_only]);
+    assert_eq!(told_to_drop(&mut desk, 20), [], "it has all that it kept room for");
+    desk.step(Event::Disconnected { conn: 10, why: "killed".into() });
+    arrives(&mut desk, 30, version);
+    let holders = &desk.cluster.catalog().segment(CopyId(version, 0)).expect("it is committed").holders;
+    assert_eq!(holders.iter().map(WorkerId::as_str).collect::<Vec<_>>(), ["w2", "w3"]);
+    assert_eq!(told_to_drop(&mut desk, 30), []);
+}
+
+#[test]
+fn room_that_is_promised_after_the_commit_costs_no_copy() {
+    let mut desk = two_workers();
+    let version = planned_upload(&mut desk, 1, "a");
+    [10, 20].into_iter().for_each(|conn| arrives(&mut desk, conn, version));
+    let mut impatient = replan(2, version, &[]);
+    impatient.head.timeout_ms = Some(100);
+    desk.say(1, impatient);
+    desk.wait(150, &[11, 21]);
+    desk.heard(1);
+    desk.say(1, commit(3, version, &["w1", "w2"]));
+    assert_eq!(copies_committed(&mut desk, 3), 2);
+    desk.reserved(&[10, 20]);
+    for conn in [10, 20] {
+        let told = told_to_drop(&mut desk, conn);
+        assert!(!told.is_empty(), "it keeps room");
+        assert!(told.iter().all(|drop| drop.versions.is_empty() && drop.copies.is_empty()), "{told:?}");
+    }
+}
+
 #[test]
 fn a_draining_worker_stays_while_a_client_may_be_writing_to_it() {
     let mut desk = two_workers();

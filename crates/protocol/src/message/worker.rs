@@ -280,6 +280,9 @@ pub struct DropCopies {
     /// Single copies.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub copies: Vec<CopyId>,
+    /// Versions of which nobody will write anything any more: the room for what is not here is free, and copies stay.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reservations: Vec<VersionId>,
 }
 
 /// Data of INVENTORY.

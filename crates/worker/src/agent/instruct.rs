@@ -263,13 +263,21 @@ impl Agent {
         let versions: Vec<VersionId> =
             self.admitted(head, drop.versions, |v| store.admit_version_epoch(*v, head.epoch));
         let copies: Vec<CopyId> = self.admitted(head, drop.copies, |c| store.admit_epoch(*c, head.epoch));
-        debug!("{}dropping {} versions and {} copies", Serving(&head.request), versions.len(), copies.len());
+        let reservations = self.admitted(head, drop.reservations, |v| store.admit_version_epoch(*v, head.epoch));
+        debug!(
+            "{}dropping {} versions, {} copies, and the reservations of {} versions",
+            Serving(&head.request),
+            versions.len(),
+            copies.len(),
+            reservations.len()
+        );
         fault_point!(DropNotDone);
         let is_dropped = |copy: CopyId| versions.contains(&copy.version()) || copies.contains(&copy);
         self.results.forget(store, is_dropped);
         self.fetches.forget(store, is_dropped);
         versions.iter().for_each(|version| store.drop_version(*version));
         copies.iter().for_each(|copy| store.drop_copy(*copy));
+        reservations.iter().for_each(|version| store.end_reservations(*version));
         self.start_computations(store);
         self.start_fetches();
     }

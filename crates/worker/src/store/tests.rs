@@ -236,6 +236,23 @@ fn clearing_forgets_copies_reservations_and_epochs() {
 }
 
 #[test]
+fn reservations_that_end_take_no_copy_with_them() {
+    let mut store = expecting(&[(0, 100), (1, 200)]);
+    store.reserve(VersionId(2), TICKET, DType::UInt8, &[(0, 50)]).unwrap();
+    let (first, second) = (bytes_of(1, 100), bytes_of(2, 200));
+    let written = grant(&mut store, 0, &first);
+    store.finish(written, first.clone()).unwrap();
+    let late = grant(&mut store, 1, &second);
+    store.end_reservations(V1);
+    store.check_invariants();
+    assert_eq!((store.copies(), store.reserved()), (1, 250), "of the other version, and what is being written");
+    assert!(matches!(admit(&mut store, 0, TICKET, &first), Ok(Admission::Held(_))), "again, it is answered as before");
+    assert_eq!(code(admit(&mut store, 1, TICKET, &second)), Some(ErrorCode::UnknownTicket));
+    assert_eq!(code(store.finish(late, second)), Some(ErrorCode::UnknownTicket));
+    assert_eq!((store.copies(), store.reserved()), (1, 50));
+}
+
+#[test]
 fn stores_that_share_a_pool_leave_each_other_what_they_do_not_use() {
     let pool = Pool::new(1000, "wait");
     assert_eq!(pool.limit(), 1000);

@@ -98,6 +98,15 @@ impl Store {
         self.expected = 0;
     }
 
+    /// Gives back the room for segments of a version that are not here, as nobody will write them any more. Copies stay, and so
+    /// does what a repeated write of one is answered.
+    pub fn end_reservations(&mut self, version: VersionId) {
+        let all = CopyId(version, 0)..=CopyId(version, SegmentIndex::MAX);
+        let unwritten = |id: &CopyId| !self.copies.contains_key(id);
+        let unwritten: Vec<CopyId> = self.slots.range(all).map(|(id, _)| *id).filter(unwritten).collect();
+        unwritten.into_iter().for_each(|id| self.remove_slot(id));
+    }
+
     /// Lets a writer begin, or tells that its bytes are here already.
     ///
     /// # Errors

@@ -38,8 +38,10 @@ pub struct Checker {
     answers: BTreeMap<(Life, SessionId, u64), String>,
     /// Copies that broke: they may be thrown away between a commit and its answer.
     pub(crate) flipped: BTreeSet<CopyId>,
-    /// When workers were killed.
+    /// When workers were killed; as much later as the master has stood still since then.
     pub(crate) killed: Vec<Duration>,
+    /// Since when the master stands still.
+    pub(crate) master_stopped: Option<Duration>,
     /// When the master last had no worker but those of level 1, or none that it was sure of.
     pub(crate) without_native: Option<Duration>,
     /// When the last power loss was.
@@ -242,6 +244,15 @@ impl World {
             let key = (life, self.clients[n].session_id(), id);
             let first = self.checker.answers.entry(key).or_insert_with(|| handle.clone());
             assert_eq!(first, handle, "request {id} of c{} has two outcomes", n + 1);
+        }
+    }
+
+    /// The master is stopped, goes on, or ends. While it stands still it notices nobody's death.
+    pub(crate) fn master_stands_still(&mut self, stopped: bool) {
+        let since = std::mem::replace(&mut self.checker.master_stopped, stopped.then_some(self.now));
+        if let Some(since) = since {
+            let stood_still = self.now - since;
+            self.checker.killed.iter_mut().for_each(|at| *at += stood_still);
         }
     }
 

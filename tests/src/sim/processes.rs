@@ -220,6 +220,9 @@ impl World {
         }
         let Some(process) = self.processes.get_mut(&node) else { return };
         let backlog = std::mem::take(&mut process.backlog);
+        if node == Node::Master {
+            self.master_stands_still(paused);
+        }
         self.note(format!("{} is {}", World::name_of(node), if paused { "stopped" } else { "continued" }));
         backlog.into_iter().for_each(|action| self.perform(action));
     }
@@ -239,6 +242,9 @@ impl World {
             process.paused = false;
             process.frozen = None;
             process.backlog.clear();
+        }
+        if node == Node::Master {
+            self.master_stands_still(false);
         }
         self.cut_off(life);
     }

@@ -247,6 +247,12 @@ impl Catalog {
         self.holdings.get(worker).into_iter().flatten().copied()
     }
 
+    /// Copies of one version that are listed for a worker.
+    pub fn holdings_of(&self, worker: &WorkerId, version: VersionId) -> impl Iterator<Item = CopyId> {
+        let all = CopyId(version, 0)..=CopyId(version, SegmentIndex::MAX);
+        self.holdings.get(worker).into_iter().flat_map(move |copies| copies.range(all.clone())).copied()
+    }
+
     /// Segments with fewer holders than they should have, with how many they have; those with the fewest first.
     pub fn under_replicated(&self) -> &BTreeSet<(u32, CopyId)> {
         &self.under_replicated

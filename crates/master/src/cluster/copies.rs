@@ -325,10 +325,17 @@ impl Cluster {
         is_one_of_few || self.members.iter().filter(holds).count() < replication
     }
 
-    /// Sees to it that the catalog knows the copies that a worker holds of its versions (of one, or of all). They differ when
-    /// a copy was reported while the command that names its version, or its holder, was on its way into the log.
+    /// Sees to it that the catalog knows the copies that a worker holds of its versions (of one, or of all), and no others. They
+    /// differ when a copy was reported, or broke, while the command that names its version, or its holder, was on its way into
+    /// the log.
     pub(super) fn reconcile(&mut self, worker: &WorkerId, version: Option<VersionId>) {
         let Some(member) = self.members.get(worker).filter(|member| member.up) else { return };
+        let gone = |copy: &CopyId| member.holds(*copy).is_none();
+        let gone: Vec<CopyId> = match version {
+            Some(version) => self.catalog.holdings_of(worker, version).filter(gone).collect(),
+            None => self.catalog.holdings(worker).filter(gone).collect(),
+        };
+        self.copies_removed.extend(gone.into_iter().map(|copy| (copy, worker.clone())));
         let unlisted = |copy: &CopyRecord| {
             let segment = self.catalog.segment(copy.id());
             segment.is_some_and(|segment| !segment.holders.contains(worker))

@@ -220,3 +220,25 @@ fn an_answer_that_nobody_waits_for_is_no_copy() {
     fetched(&mut desk, 20, told[0], None);
     assert_eq!(holders(&desk, told[0]), Some(vec!["w1".into(), "w2".into()]));
 }
+
+/// The broken copy is in no list when it is reported: not in the catalog, which has struck its holder off, and soon not in what the
+/// worker holds; but the command that lists it is on its way.
+#[test]
+fn a_copy_that_breaks_while_its_worker_is_being_taken_in_is_listed_nowhere() {
+    let mut desk = Desk::new();
+    desk.register(10, "w1", 1, vec![]);
+    desk.register(20, "w2", 1, vec![]);
+    desk.client(1);
+    let version = store(&mut desk, 1, "a");
+    let segment = CopyId(version, 0);
+    let stored = desk.cluster.catalog().version(version).expect("it was stored");
+    let copy = CopyRecord(version, 0, stored.segments[0].crc32c, stored.segment_bytes(0));
+    desk.step(Event::Disconnected { conn: 20, why: "reset".into() });
+    desk.log_is_slow = true;
+    desk.register(22, "w2", 1, vec![copy]);
+    desk.say(22, Message::new(CopiesChanged { stored: vec![], broken: vec![segment] }));
+    desk.write_log();
+    let holders = &desk.cluster.catalog().segment(segment).expect("it was stored").holders;
+    assert_eq!(holders.iter().map(WorkerId::as_str).collect::<Vec<_>>(), ["w1"]);
+    assert_eq!(told_to_fetch(&mut desk, 22), [copy], "a new one");
+}

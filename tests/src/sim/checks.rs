@@ -252,7 +252,7 @@ impl World {
         let since = std::mem::replace(&mut self.checker.master_stopped, stopped.then_some(self.now));
         if let Some(since) = since {
             let stood_still = self.now - since;
-            self.checker.killed.iter_mut().for_each(|at| *at += stood_still);
+            self.checker.killed.iter_mut().for_each(|at| *at = (*at + stood_still).min(self.now));
         }
     }
 

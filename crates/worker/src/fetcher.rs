@@ -23,11 +23,12 @@ pub(crate) const FETCHERS: usize = 2;
 pub(crate) const FETCH_SLOTS: usize = 2 * FETCHERS;
 
 /// How many times as long as it has fetched a copy for which nobody waits a thread rests. Two threads on each side that go on and on
-/// take all that a small machine has: small operations then take ten times as long. With rests, 1 GiB takes three seconds, not one.
-const RESTS: u32 = 8;
+/// take all that a small machine has: small operations then take ten times as long. With rests, 1 GiB takes some
+/// four seconds, not half of one.
+const RESTS: u32 = 16;
 
 /// The longest rest: where the network is what fetching waits for, the processors are free anyway.
-const REST_MAX: Duration = Duration::from_millis(100);
+const REST_MAX: Duration = Duration::from_millis(500);
 
 /// Does fetches until there are no more.
 pub(crate) fn run(jobs: Receiver<FetchJob>, mut peers: Peers, buffers: &BufferPool, events: Events) {

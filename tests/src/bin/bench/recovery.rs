@@ -228,10 +228,6 @@ fn all_of(count: usize, mut measure: impl FnMut(usize) -> Result<Duration, Strin
 /// Measures, prints, and writes the README's section if that is wanted.
 pub fn run(options: &Options) -> Result<(), String> {
     let python = options.python.as_ref().ok_or("recovery needs python=PATH, a Python that has the packages")?;
-    if std::env::var("ONLY").is_ok() {
-        println!("{}", repair(options)?);
-        return Ok(());
-    }
     let count = |count: usize| if options.quick { QUICKLY } else { count };
     let mut served = Served::start()?;
     let mut report = Report::start();

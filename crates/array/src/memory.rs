@@ -80,7 +80,7 @@ impl Default for Memory {
 #[cfg(target_os = "linux")]
 mod pages {
     use super::{LARGE_PAGE, WORD};
-    use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
+    use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
     use rustix::param::page_size;
     use std::ptr::{self, NonNull};
 
@@ -113,22 +113,19 @@ mod pages {
             #[expect(unsafe_code, reason = "mapping memory can replace what is there; without an address it does not")]
             let start = unsafe { mmap_anonymous(ptr::null_mut(), wide, access, MapFlags::PRIVATE) }.ok()?;
             let before = (start as usize).wrapping_neg() % LARGE_PAGE;
-            // SAFETY: both are parts of the mapping that was made above, in whole pages, and nobody has seen them; so is what
-            // remains. Advice does not change what is in memory; that it is refused where there are no large pages does no harm.
-            // Not advised is the end that fills no large page: it would take all of one.
+            // SAFETY: both are parts of the mapping that was made above, in whole pages, and nobody has seen them.
             #[expect(unsafe_code, reason = "the system calls take addresses; there are no safe ones")]
             let start = unsafe {
                 let first = start.byte_add(before);
                 if before > 0 {
                     let _ = munmap(start, before);
                 }
-                if before < LARGE_PAGE {
-                    let _ = munmap(first.byte_add(mapped), LARGE_PAGE - before);
-                }
-                let _ = madvise(first, mapped / LARGE_PAGE * LARGE_PAGE, Advice::LinuxHugepage);
+                let _ = munmap(first.byte_add(mapped), LARGE_PAGE - before);
                 first
             };
-            Some(Pages { start: NonNull::new(start.cast())?, mapped, room })
+            let mut pages = Pages { start: NonNull::new(start.cast())?, mapped, room };
+            super::prefer_large_pages(pages.as_bytes_mut());
+            Some(pages)
         }
 
         pub(crate) fn room(&self) -> usize {
@@ -162,8 +159,8 @@ mod pages {
     }
 }
 
-/// Asks for large pages under bytes of an allocator that have not been touched yet: where they lie on whole ones, there is one fault
-/// for 2 MiB instead of 512, and fewer misses of the address cache afterwards.
+/// Asks for large pages under bytes that have not been touched yet: where they fill whole ones, there is one fault for 2 MiB instead of
+/// 512, and fewer misses of the address cache afterwards. An end that fills none is left alone: it would take all of one.
 #[cfg(target_os = "linux")]
 pub fn prefer_large_pages(bytes: &mut [u8]) {
     let before = bytes.as_ptr().align_offset(LARGE_PAGE);

@@ -161,7 +161,7 @@ fn what_was_not_reserved_is_refused_and_the_connection_lives() {
     assert_eq!(code(stored(reply)), ErrorCode::Malformed, "no payload at all");
     client.write(segment(7, 0), &data(1, 1000)).unwrap();
     assert_eq!(code(client.write(segment(7, 0), &data(2, 1000))), ErrorCode::ChecksumMismatch, "other bytes");
-    master.tell("w1", DropCopies { versions: vec![VersionId(7)], copies: vec![], reservations: vec![] });
+    master.tell("w1", DropCopies { versions: vec![VersionId(7)], ..DropCopies::default() });
     eventually("the version is dropped", || client.get(copy(7, 0), None).is_err());
     assert_eq!(code(client.write(segment(7, 0), &data(1, 1000))), ErrorCode::UnknownTicket);
 }
@@ -306,7 +306,7 @@ fn a_copy_is_recovered_from_the_first_source_that_has_it() {
     master.tell("w3", in_background);
     let done = master.hear("w3", |m| if let Body::RecoveryComplete(r) = m.body { Some(r) } else { None });
     assert_eq!((done.copy, done.error), (copy_record, None), "without haste");
-    master.tell("w3", DropCopies { versions: vec![], copies: vec![copy(7, 0)], reservations: vec![] });
+    master.tell("w3", DropCopies { copies: vec![copy(7, 0)], ..DropCopies::default() });
     let other_bytes = protocol::CopyRecord(VersionId(7), 0, 1, 400_000);
     master.tell("w3", recover(other_bytes, vec![endpoint("w1", &first)]));
     let failed = master.hear("w3", |m| if let Body::RecoveryComplete(r) = m.body { Some(r) } else { None });
@@ -334,7 +334,7 @@ fn a_reader_in_the_middle_of_a_dropped_copy_gets_it_whole() {
         let mut byte = [0];
         reader.sender.get_ref().peek(&mut byte).unwrap() > 0
     });
-    master.tell("w1", DropCopies { versions: vec![VersionId(7)], copies: vec![], reservations: vec![] });
+    master.tell("w1", DropCopies { versions: vec![VersionId(7)], ..DropCopies::default() });
     eventually("the copy is dropped", || writer.get(copy(7, 0), Some((0, 1))).is_err());
     let (reply, bytes) = reader.read();
     assert!(matches!(reply.body, Body::Segment(_)));

@@ -292,7 +292,7 @@ impl Cluster {
             false => self.is_needed(copy.0) || planted::bug!(FetchedAfterDrop),
         };
         if !wanted && !self.is_gathered(copy.id(), worker) {
-            return self.tell(worker, DropCopies { versions: vec![], copies: vec![copy.id()], reservations: vec![] });
+            return self.tell(worker, DropCopies { copies: vec![copy.id()], ..DropCopies::default() });
         }
         if let Some(member) = self.members.get_mut(worker) {
             member.add(copy);

@@ -550,7 +550,7 @@ impl Cluster {
         let fetching: Vec<CopyId> = fetching.map(|(copy, _)| *copy).collect();
         fetching.into_iter().for_each(|copy| self.forget_transfer(copy, worker));
         protocol::fault_point!(DropNotTold);
-        self.tell(worker, DropCopies { versions: vec![version], copies: vec![], reservations: vec![] });
+        self.tell(worker, DropCopies { versions: vec![version], ..DropCopies::default() });
     }
 
     /// Panics if an invariant about members is broken.

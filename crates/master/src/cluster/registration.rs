@@ -201,7 +201,7 @@ impl Cluster {
         }
         if !useless.is_empty() {
             log::info!("worker {worker} is told to drop {} copies that nobody needs", useless.len());
-            self.tell(worker, DropCopies { versions: vec![], copies: useless, reservations: vec![] });
+            self.tell(worker, DropCopies { copies: useless, ..DropCopies::default() });
         }
         counted
     }

@@ -554,7 +554,7 @@ impl Cluster {
     /// arrived, with its report on the way, which will count as a copy.
     fn end_reservations(&mut self, worker: &WorkerId, version: VersionId) {
         if self.members.contains_key(worker) {
-            self.tell(worker, DropCopies { versions: vec![], copies: vec![], reservations: vec![version] });
+            self.tell(worker, DropCopies { reservations: vec![version], ..DropCopies::default() });
         }
     }
 

@@ -9,6 +9,16 @@ fn planned_upload(desk: &mut Desk, id: u64, name: &str) -> VersionId {
     planned(desk, 1).version
 }
 
+/// A planned upload that w3 (connection 30), which has just come, keeps room for in the place of w1.
+fn upload_planned_anew(desk: &mut Desk) -> VersionId {
+    let version = planned_upload(desk, 1, "a");
+    desk.register(30, "w3", 1, vec![]);
+    desk.say(1, replan(2, version, &["w1"]));
+    desk.reserved(&[20, 30]);
+    desk.heard(1);
+    version
+}
+
 /// A worker has received the only segment of an upload of four elements.
 fn arrives(desk: &mut Desk, conn: ConnId, version: VersionId) {
     let stored = vec![CopyRecord(version, 0, 7, 16)];
@@ -309,11 +319,7 @@ fn a_copy_that_was_reported_before_the_commit_is_not_waited_for() {
 #[test]
 fn no_more_copies_are_promised_than_will_be_kept() {
     let mut desk = two_workers();
-    let version = planned_upload(&mut desk, 1, "a");
-    desk.register(30, "w3", 1, vec![]);
-    desk.say(1, replan(2, version, &["w1"]));
-    desk.reserved(&[20, 30]);
-    desk.heard(1);
+    let version = upload_planned_anew(&mut desk);
     [10, 20, 30].into_iter().for_each(|conn| arrives(&mut desk, conn, version));
     desk.say(1, commit(3, version, &["w2", "w3"]));
     assert_eq!(copies_committed(&mut desk, 3), 2);
@@ -332,16 +338,12 @@ fn told_to_drop(desk: &mut Desk, conn: ConnId) -> Vec<DropCopies> {
 #[test]
 fn room_that_a_commit_leaves_unused_is_given_back_and_no_copy_with_it() {
     let mut desk = two_workers();
-    let version = planned_upload(&mut desk, 1, "a");
-    desk.register(30, "w3", 1, vec![]);
-    desk.say(1, replan(2, version, &["w1"]));
-    desk.reserved(&[20, 30]);
-    desk.heard(1);
+    let version = upload_planned_anew(&mut desk);
     [10, 20].into_iter().for_each(|conn| arrives(&mut desk, conn, version));
     desk.sent.clear();
     desk.say(1, commit(3, version, &["w1", "w2"]));
     assert_eq!(copies_committed(&mut desk, 3), 2);
-    let room_only = DropCopies { versions: vec![], copies: vec![], reservations: vec![version] };
+    let room_only = DropCopies { reservations: vec![version], ..DropCopies::default() };
     assert_eq!(told_to_drop(&mut desk, 30), [room_only]);
     assert_eq!(told_to_drop(&mut desk, 20), [], "it has all that it kept room for");
     desk.step(Event::Disconnected { conn: 10, why: "killed".into() });

@@ -271,7 +271,7 @@ pub struct CopiesChanged {
 }
 
 /// Data of DROP_COPIES.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DropCopies {
     /// Versions of which no copy, reservation or queued computation shall remain.

@@ -164,7 +164,7 @@ fn process(segments: &[SegmentIndex]) -> ProcessSegment {
 }
 
 fn drop_version(version: VersionId) -> DropCopies {
-    DropCopies { versions: vec![version], copies: vec![], reservations: vec![] }
+    DropCopies { versions: vec![version], ..DropCopies::default() }
 }
 
 fn describe(message: &Message) -> String {
@@ -818,8 +818,7 @@ fn older_instructions_are_fenced_each_in_its_own_way() {
     let copy = desk.store.get(CopyId(RESULT, 0)).unwrap().record();
     let recover = RecoverData { copy, dtype: DType::Int32, sources: vec![], background: false };
     assert_eq!(desk.instruct_at(old, recover), ["1< not recovered v2/0: Fenced"]);
-    let single =
-        DropCopies { versions: vec![], copies: vec![CopyId(RESULT, 0), CopyId(RESULT, 1)], reservations: vec![] };
+    let single = DropCopies { copies: vec![CopyId(RESULT, 0), CopyId(RESULT, 1)], ..DropCopies::default() };
     assert_eq!(desk.instruct_at(old, single), ["1< ERROR Fenced"]);
     assert!(desk.store.get(CopyId(RESULT, 0)).is_some());
     assert!(desk.store.get(CopyId(RESULT, 1)).is_none(), "of that nothing newer was known");

@@ -141,7 +141,7 @@ impl Cluster {
             self.forget_transfer(copy, &worker);
             if let Some(member) = self.members.get_mut(&worker) {
                 member.remove(copy);
-                self.tell(&worker, DropCopies { versions: vec![], copies: vec![copy], reservations: vec![] });
+                self.tell(&worker, DropCopies { copies: vec![copy], ..DropCopies::default() });
             }
         }
     }

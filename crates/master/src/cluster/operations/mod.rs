@@ -738,7 +738,7 @@ impl Cluster {
                 return self.on_results_differ(worker, copy);
             }
             // Another kind of worker was first; this one was not waited for any more.
-            return self.tell(worker, DropCopies { versions: vec![], copies: vec![copy.id()], reservations: vec![] });
+            return self.tell(worker, DropCopies { copies: vec![copy.id()], ..DropCopies::default() });
         }
         member.add(copy);
         if let Some(running) = self.operations.get_mut(&copy.0) {
@@ -788,9 +788,7 @@ impl Cluster {
         self.forget_transfers_of(copy);
         // All of them: some may have the result without having said so.
         let workers: Vec<WorkerId> = self.members.keys().cloned().collect();
-        workers.iter().for_each(|worker| {
-            self.tell(worker, DropCopies { versions: vec![], copies: vec![copy], reservations: vec![] })
-        });
+        workers.iter().for_each(|worker| self.tell(worker, DropCopies { copies: vec![copy], ..DropCopies::default() }));
         self.changed = true;
     }
 

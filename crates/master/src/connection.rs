@@ -85,8 +85,8 @@ fn serve(conn: ConnId, reader: DeadlineStream, writer: TcpStream, entry: &Entry,
             let unsent = outbox.unsent();
             if driver.open(conn, entry.address(), FrameWriter::new(outbox, "master", "")) {
                 let reader = FrameReader::new(opened).sharing(driver.documents());
-                let why = read(conn, reader, &unsent, driver);
-                driver.close(conn, why);
+                let end = read(conn, reader, &unsent, driver);
+                driver.close(conn, end);
             }
         }
         Ok(None) => {}
@@ -120,9 +120,9 @@ impl Pace {
     }
 }
 
-/// Reads until the connection ends; says how. Each message is dealt with before the next is read, so a busy master makes its
+/// Reads until the connection ends; returns the event that says how. Each message is dealt with before the next is read, so a busy master makes its
 /// peers wait.
-fn read(conn: ConnId, mut reader: Reader, unsent: &Unsent, driver: &Driver) -> String {
+fn read(conn: ConnId, mut reader: Reader, unsent: &Unsent, driver: &Driver) -> Event {
     let mut first_byte_by = Some(Instant::now() + limits::FIRST_MESSAGE_TIMEOUT);
     let mut pace = None;
     loop {
@@ -133,12 +133,12 @@ fn read(conn: ConnId, mut reader: Reader, unsent: &Unsent, driver: &Driver) -> S
             driver.wait_for_log();
         }
         match next(&mut reader, first_byte_by) {
-            Ok(None) => return "its connection was closed".to_string(),
+            Ok(None) => return Event::Disconnected { conn, why: "its connection was closed".to_string() },
             Ok(Some(Incoming::Message(message))) => {
                 first_byte_by = None;
                 pace = pace.or(Some(Pace::of(&message.body)));
                 if !driver.step(Event::Received { conn, message }) {
-                    return "the master ends".to_string();
+                    return Event::Disconnected { conn, why: "the master ends".to_string() };
                 }
             }
             Ok(Some(Incoming::Refused { head, error })) => driver.send(conn, &Message::reply(&head, error)),
@@ -148,10 +148,12 @@ fn read(conn: ConnId, mut reader: Reader, unsent: &Unsent, driver: &Driver) -> S
                     FrameError::Io(e) if is_timeout(e) => {
                         WireError::new(ErrorCode::DeadlineExceeded, "no complete message within 60 s")
                     }
-                    FrameError::Io(_) | FrameError::Truncated => return e.to_string(),
+                    FrameError::Io(_) | FrameError::Truncated => {
+                        return Event::Disconnected { conn, why: e.to_string() };
+                    }
                 };
                 driver.send(conn, &Message::new(error));
-                return e.to_string();
+                return Event::Unreadable { conn, why: e.to_string() };
             }
         }
     }

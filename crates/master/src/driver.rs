@@ -135,10 +135,10 @@ impl Driver {
         self.lock().send(conn, message);
     }
 
-    /// Takes note that a connection has ended.
-    pub(crate) fn close(&self, conn: ConnId, why: String) {
+    /// Takes note that a connection has ended, as `end` says.
+    pub(crate) fn close(&self, conn: ConnId, end: Event) {
         self.lock().connections.remove(&conn);
-        self.step(Event::Disconnected { conn, why });
+        self.step(end);
     }
 
     /// Closes all connections, after what was sent on them.

@@ -66,6 +66,8 @@ pub type Life = (Node, u64);
 pub enum Action {
     /// A packet arrives at a node.
     Packet { conn: u64, to: Life, packet: Packet },
+    /// A damaged line arrives at a node.
+    DamagedLine { conn: u64, to: Life },
     /// A connection that a node asked for is there, or not.
     Dialed { who: Life, conn: u64, failed: bool },
     /// A node's timer.
@@ -354,7 +356,7 @@ impl World {
     /// Whose process must be able to run for an action to happen now.
     fn actor(&self, action: &Action) -> Option<Life> {
         match action {
-            Action::Packet { to, .. } => Some(*to),
+            Action::Packet { to, .. } | Action::DamagedLine { to, .. } => Some(*to),
             Action::Dialed { who, .. }
             | Action::Tick { who }
             | Action::Beat { who, .. }
@@ -383,6 +385,7 @@ impl World {
         }
         match action {
             Action::Packet { conn, to, packet } => self.on_packet(conn, to, packet),
+            Action::DamagedLine { conn, to } => self.on_damaged_line(conn, to),
             Action::Dialed { who, conn, failed } => self.on_dialed(who, conn, failed),
             Action::Tick { who } => self.on_tick(who),
             Action::Beat { who, link } => self.on_beat(who, link),
@@ -416,6 +419,7 @@ impl World {
             Action::Fault { waited, .. } => (12, u64::from(*waited)),
             Action::Undo(_) => (13, 0),
             Action::ClientCancels { job, .. } => (14, *job),
+            Action::DamagedLine { conn, .. } => (15, *conn),
         };
         let event = (self.now.as_micros() as u64) << 8 ^ detail << 4 ^ kind;
         self.events_hash = array::random::bits(self.events_hash, event);

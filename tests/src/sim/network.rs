@@ -4,6 +4,7 @@
 //! connection cannot be opened while either direction is cut. Damaged bytes are what passes TCP's own checksum.
 
 use super::{Action, Chance, Life, Node, World};
+use master::cluster::Event;
 use protocol::Message;
 use std::sync::Arc;
 use std::time::Duration;
@@ -176,17 +177,16 @@ impl World {
     pub(crate) fn send_packet(&mut self, conn: u64, by: Node, packet: Packet) {
         let Some(connection) = self.conns.get(&conn) else { return };
         let (direction, to) = if connection.from.0 == by { (0, connection.to) } else { (1, connection.from) };
-        if matches!(packet, Packet::Message(_)) && self.is_damaged(by, to.0, What::Line) {
-            // Whoever reads it cannot tell where the next line begins, and closes the connection.
+        let is_damaged = matches!(packet, Packet::Message(_)) && self.is_damaged(by, to.0, What::Line);
+        if is_damaged {
             self.note(format!("a line from {} to {} is damaged", World::name_of(by), World::name_of(to.0)));
-            return self.reset_because(conn, "a broken frame");
         }
         let delay = self.delay(by, to.0);
         let now = self.now;
         let Some(connection) = self.conns.get_mut(&conn) else { return };
         let time = (now + delay).max(connection.last[direction]);
         connection.last[direction] = time;
-        self.at(time, Action::Packet { conn, to, packet });
+        self.at(time, if is_damaged { Action::DamagedLine { conn, to } } else { Action::Packet { conn, to, packet } });
     }
 
     /// Ends a connection: the other end hears of it after what was sent before.
@@ -208,16 +208,30 @@ impl World {
     /// Resets a connection: what is on its way is lost, and both ends hear of it.
     pub(crate) fn reset(&mut self, conn: u64) {
         self.severed.insert(conn);
-        self.reset_because(conn, "connection reset");
-    }
-
-    fn reset_because(&mut self, conn: u64, why: &str) {
         let Some(connection) = self.conns.get(&conn) else { return };
         let (from, to) = (connection.from.0, connection.to.0);
         self.last_reset.insert(from, self.now);
-        self.send_packet(conn, from, Packet::Closed(why.to_string()));
-        self.send_packet(conn, to, Packet::Closed(why.to_string()));
+        self.send_packet(conn, from, Packet::Closed("connection reset".to_string()));
+        self.send_packet(conn, to, Packet::Closed("connection reset".to_string()));
         self.conns.remove(&conn);
+    }
+
+    /// Whoever reads a damaged line cannot tell where the next begins, and closes the connection.
+    pub(crate) fn on_damaged_line(&mut self, conn: u64, to: Life) {
+        const WHY: &str = "a broken frame";
+        if !self.is_alive(to) || self.hung_up.contains(&(conn, to.0)) {
+            return;
+        }
+        if let Some(connection) = self.conns.get(&conn) {
+            self.last_reset.insert(connection.from.0, self.now);
+        }
+        self.close_conn(conn, to.0, WHY);
+        match to.0 {
+            Node::Master if self.imposters.contains_key(&conn) => {}
+            Node::Master => self.step_master(Event::Unreadable { conn, why: WHY.to_string() }),
+            Node::Worker(n) => self.on_worker_packet(n, conn, Packet::Closed(WHY.to_string())),
+            Node::Client(n) => self.on_client_packet(n, conn, Packet::Closed(WHY.to_string())),
+        }
     }
 
     /// Resets all connections of a node.
@@ -235,9 +249,9 @@ impl World {
         match (to.0, packet) {
             (Node::Master, packet) if self.imposters.contains_key(&conn) => self.on_packet_to_imposter(conn, packet),
             (Node::Master, Packet::Message(message)) => {
-                self.step_master(master::cluster::Event::Received { conn, message: *message });
+                self.step_master(Event::Received { conn, message: *message });
             }
-            (Node::Master, Packet::Closed(why)) => self.step_master(master::cluster::Event::Disconnected { conn, why }),
+            (Node::Master, Packet::Closed(why)) => self.step_master(Event::Disconnected { conn, why }),
             (Node::Worker(n), packet) => self.on_worker_packet(n, conn, packet),
             (Node::Client(n), packet) => self.on_client_packet(n, conn, packet),
         }

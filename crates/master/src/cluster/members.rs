@@ -41,8 +41,8 @@ pub const REPORT_GRACE: Duration = Duration::from_secs(3);
 /// its connection is back within some tens of milliseconds. After that the loss is told.
 pub(super) const RETURN_AFTER_CLOSE: Duration = Duration::from_millis(500);
 
-/// The same after silence: the process is probably there and only slow.
-const RETURN_AFTER_SILENCE: Duration = Duration::from_secs(5);
+/// The same where the process is probably there: it is only slow, or sent something that cannot be read.
+pub(super) const RETURN_OF_THE_LIVING: Duration = Duration::from_secs(5);
 
 /// How long a digest may differ, without changing, before the inventory is asked for.
 const DIGEST_PATIENCE: Duration = Duration::from_secs(1);
@@ -320,7 +320,7 @@ impl Cluster {
                     0,
                 );
             }
-            self.hope_until = self.now.elapsed + RETURN_AFTER_SILENCE;
+            self.hope_until = self.now.elapsed + RETURN_OF_THE_LIVING;
         }
         let clock = self.liveness_clock;
         let mut silent = Vec::new();
@@ -334,7 +334,7 @@ impl Cluster {
             }
         }
         for worker in silent {
-            self.member_down(&worker, IncidentKind::WorkerDown, "silence", RETURN_AFTER_SILENCE);
+            self.member_down(&worker, IncidentKind::WorkerDown, "silence", RETURN_OF_THE_LIVING);
         }
         self.watch_hearing();
     }
@@ -360,19 +360,19 @@ impl Cluster {
         }
         doubtful.iter().for_each(|worker| self.call(worker, Call::Hearing, Ping {}));
         for worker in deaf {
-            self.member_down(&worker, IncidentKind::WorkerDown, "it answers nothing", RETURN_AFTER_SILENCE);
+            self.member_down(&worker, IncidentKind::WorkerDown, "it answers nothing", RETURN_OF_THE_LIVING);
         }
     }
 
     // ---- death ----
 
-    pub(super) fn on_worker_disconnected(&mut self, worker: &WorkerId, conn: ConnId, why: &str) {
+    pub(super) fn on_worker_disconnected(&mut self, worker: &WorkerId, conn: ConnId, why: &str, may_return: Duration) {
         let Some(member) = self.members.get(worker).filter(|member| member.conn == conn) else {
             return;
         };
         match member.drained {
             true => self.member_down(worker, IncidentKind::WorkerLeft, "it handed over and left", Duration::ZERO),
-            false => self.member_down(worker, IncidentKind::WorkerDown, why, RETURN_AFTER_CLOSE),
+            false => self.member_down(worker, IncidentKind::WorkerDown, why, may_return),
         }
     }
 

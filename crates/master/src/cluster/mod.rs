@@ -113,6 +113,13 @@ pub enum Event {
         /// How.
         why: String,
     },
+    /// A connection was closed by us, as what came on it cannot be read. Whoever sent it is there.
+    Unreadable {
+        /// Which.
+        conn: ConnId,
+        /// What is wrong with it.
+        why: String,
+    },
     /// A proposed command is in the log for good.
     Committed {
         /// Its place in the log.
@@ -332,7 +339,8 @@ impl Cluster {
             Event::Tick => self.on_tick(),
             Event::Opened { conn, address } => drop(self.addresses.insert(conn, address)),
             Event::Received { conn, message } => self.on_message(conn, message),
-            Event::Disconnected { conn, why } => self.on_disconnected(conn, &why),
+            Event::Disconnected { conn, why } => self.on_disconnected(conn, &why, members::RETURN_AFTER_CLOSE),
+            Event::Unreadable { conn, why } => self.on_disconnected(conn, &why, members::RETURN_OF_THE_LIVING),
             Event::Committed { index, command } => self.on_committed(index, &command),
             Event::Dialed { worker, incarnation, failure } => self.on_dialed(&worker, incarnation, failure),
             Event::Stop => self.effects.push(Effect::Stop),

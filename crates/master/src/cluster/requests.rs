@@ -151,14 +151,14 @@ impl Cluster {
             && !self.sessions.contains_key(&session)
     }
 
-    pub(super) fn on_disconnected(&mut self, conn: ConnId, why: &str) {
+    pub(super) fn on_disconnected(&mut self, conn: ConnId, why: &str, may_return: Duration) {
         self.claims.remove(&conn);
         self.addresses.remove(&conn);
         match self.peers.remove(&conn) {
             Some(Peer::Client(session)) => {
                 self.sessions.remove(&session);
             }
-            Some(Peer::Worker(worker)) => self.on_worker_disconnected(&worker, conn, why),
+            Some(Peer::Worker(worker)) => self.on_worker_disconnected(&worker, conn, why, may_return),
             Some(Peer::Heartbeat(worker)) => {
                 if let Some(member) = self.members.get_mut(&worker) {
                     member.heartbeat_conn = None; // it comes again; if not, silence tells

@@ -69,6 +69,20 @@ fn after_silence_there_is_hope_for_five_seconds() {
 }
 
 #[test]
+fn after_a_line_that_cannot_be_read_there_is_hope_for_five_seconds() {
+    let mut desk = two_workers();
+    store(&mut desk, 1, "a");
+    desk.step(Event::Disconnected { conn: 20, why: "killed".into() });
+    desk.step(Event::Unreadable { conn: 10, why: "a broken frame".into() });
+    assert_eq!(desk.state("w1"), WorkerState::Down);
+    let state = |desk: &Desk| desk.cluster.list_arrays().arrays[0].state;
+    desk.wait(4_950, &[]);
+    assert_eq!(state(&desk), ArrayState::Waiting, "w1 was there to send it");
+    desk.wait(50, &[]);
+    assert_eq!(state(&desk), ArrayState::Lost);
+}
+
+#[test]
 fn workers_that_do_not_report_after_the_masters_start_are_down_after_three_seconds() {
     let mut first = two_workers();
     store(&mut first, 1, "a");

@@ -26,7 +26,7 @@ The first line on standard output is `listening HOST:PORT`, the address of the d
 goes to standard error; RUST_LOG=debug shows every request, RUST_LOG=warn only what goes wrong.
 
 SIGTERM or Ctrl-C: the master hands this worker's duties to others, then it ends; after 10 s in
-any case, and at once if no master is connected. A second signal ends it immediately.
+any case, and at once if it has no copies and no master is connected. A second signal ends it immediately.
 
 Exit codes:
   0    drained, or shut down by the master, or ended with no copies of its own

@@ -247,16 +247,46 @@ fn a_result_that_was_confirmed_is_taken_from_a_worker_that_comes_back() {
     assert!(!desk.heard(30).iter().any(drops));
 }
 
-/// Whoever goes is not waited for, so its answer may come when the segment is done.
+/// It comes too late to be computed again: the others agree, and the log has begun to write who they are.
 #[test]
-fn a_segment_that_was_done_and_turns_out_to_be_doubtful_is_counted_anew() {
+fn a_result_that_differs_from_one_that_is_being_written_to_the_log_costs_no_copy() {
+    let (mut desk, conns) = three_of_which_one_drains(&[4]);
+    desk.say(1, apply_to_a(3));
+    let asked = conns.map(|conn| instruction(&mut desk, conn));
+    desk.log_is_slow = true;
+    desk.say(10, computed(&asked[0], 5));
+    desk.say(20, computed(&asked[1], 5));
+    desk.sent.clear();
+    desk.say(30, computed(&asked[2], 6));
+    let dropped: Vec<(ConnId, &[CopyId])> = desk
+        .sent
+        .iter()
+        .filter_map(|(conn, message)| match &message.body {
+            Body::DropCopies(drop) => Some((*conn, &drop.copies[..])),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(dropped, [(30, &[CopyId(asked[0].1, 0)][..])], "only what differs");
+    desk.write_log();
+    assert_eq!(completed(&mut desk).copies, 2);
+}
+
+/// Three workers, connections 10, 20 and 30, with an array `a` in segments of these lengths on each, of which the last drains.
+fn three_of_which_one_drains(lengths: &[u64]) -> (Desk, [ConnId; 3]) {
     let conns = [10, 20, 30];
     let mut desk = Desk::with_replication(3);
     conns.iter().for_each(|conn| desk.register(*conn, &format!("w{}", conn / 10), 1, vec![]));
     desk.client(1);
-    store_on(&mut desk, &conns, 1, "a", &[LONG, LONG]);
+    store_on(&mut desk, &conns, 1, "a", lengths);
     desk.say(30, Message::new(WorkerStatus { state: WorkerStage::Draining }));
     desk.sent.clear();
+    (desk, conns)
+}
+
+/// Whoever goes is not waited for, so its answer may come when the segment is done.
+#[test]
+fn a_segment_that_was_done_and_turns_out_to_be_doubtful_is_counted_anew() {
+    let (mut desk, conns) = three_of_which_one_drains(&[LONG, LONG]);
     desk.say(1, apply_to_a(3));
     let answer = |desk: &mut Desk, asked: &(Message, VersionId, bool), conn, segment, crc32c| {
         let copies = vec![CopyRecord(asked.1, segment, crc32c, LONG * 4)];

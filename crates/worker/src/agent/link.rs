@@ -17,6 +17,7 @@ use log::{info, warn};
 use protocol::limits::{HELLO_TIMEOUT, PROTOCOL_VERSION};
 use protocol::message::worker::*;
 use protocol::message::{Hello, Role};
+use protocol::size::format_size;
 use protocol::{Body, CopyId, CopyRecord, ErrorCode, Message, WireError};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -155,7 +156,11 @@ impl Agent {
             return;
         }
         if self.drain_until.is_some_and(|until| now >= until) {
-            return self.exit_undrained(store, "the master did not take over its duties within 10 s");
+            let why = match self.link.state {
+                State::Waiting { .. } | State::Dialing { .. } => "no master could be reached within 10 s",
+                _ => "the master did not take over its duties within 10 s",
+            };
+            return self.exit_undrained(store, why);
         }
         match self.link.state {
             State::Waiting { until } if now >= until => self.dial(now),
@@ -390,7 +395,13 @@ impl Agent {
         match self.link.state {
             State::Registered => self.send(Message::new(WorkerStatus { state: WorkerStage::Draining })),
             State::Registering { .. } => {} // told after the answer
-            State::Waiting { .. } | State::Dialing { .. } => self.exit_undrained(store, "no master is connected"),
+            State::Waiting { .. } | State::Dialing { .. } if store.copies() == 0 => {
+                self.exit_undrained(store, "no master is connected");
+            }
+            State::Waiting { .. } | State::Dialing { .. } => {
+                let (copies, size) = (store.copies(), format_size(store.used()));
+                warn!("no master is connected; its {copies} copies, {size}, wait up to 10 s for one to take them over");
+            }
             State::Original { .. } => self.exit_undrained(store, ORIGINALS_TAKE_NOTHING),
         }
     }

@@ -734,10 +734,12 @@ impl Cluster {
         let work = &running.works[copy.1 as usize];
         let known = work.crc32c;
         if known.is_some_and(|crc32c| crc32c != copy.crc32c()) && !planted::bug!(ChecksumsNotCompared) {
-            if work.kernels == kernels {
+            if work.kernels == kernels && !running.proposed {
                 return self.on_results_differ(worker, copy);
             }
-            // Another kind of worker was first; this one was not waited for any more.
+            // Another kind of worker was first; this one was not waited for any more. Or what the others agree about, of sources that
+            // were checked or by two of them, is on its way into the log.
+            log::warn!("the result of {} from {worker} differs from what counts, and is dropped", copy.id());
             return self.tell(worker, DropCopies { copies: vec![copy.id()], ..DropCopies::default() });
         }
         member.add(copy);

@@ -16,6 +16,10 @@ use std::time::Duration;
 /// yet: eight tries in that pace, as many as an operation makes, last longer than it takes to notice.
 const FETCH_PAUSE: Duration = Duration::from_millis(250);
 
+/// How long others are asked first, after a worker got nothing from one that has a copy: the network between the two may be cut, and
+/// finding that out again takes two seconds each time.
+const ESTRANGED: Duration = Duration::from_secs(10);
+
 /// Copies one worker fetches at a time: two are under way, the others keep it from waiting for the master.
 const TRANSFERS_PER_WORKER: usize = 4;
 
@@ -106,8 +110,8 @@ impl Cluster {
         all_there && have.len() >= self.config.min_copies as usize
     }
 
-    /// Has one more worker fetch a copy from those who `have` it, one of `preferred` if it can; `holders` have or fetch it
-    /// already.
+    /// Has one more worker fetch a copy from those who `have` it: if possible one that reaches them, and among those one of
+    /// `preferred`; `holders` have or fetch it already.
     fn start_transfer(
         &mut self,
         copy: CopyRecord,
@@ -117,9 +121,10 @@ impl Cluster {
         preferred: &[WorkerId],
         haste: Haste,
     ) -> Target {
-        let (first, others): (Vec<_>, Vec<_>) =
-            self.candidates(holders).into_iter().partition(|candidate| preferred.contains(&candidate.worker));
-        let candidates = if first.is_empty() { others } else { first };
+        let mut candidates = self.candidates(holders);
+        prefer(&mut candidates, |candidate| candidate.free_bytes >= copy.bytes());
+        prefer(&mut candidates, |candidate| self.reaches(&candidate.worker, have));
+        prefer(&mut candidates, |candidate| preferred.contains(&candidate.worker));
         let idle = |candidate: &Candidate| self.members[&candidate.worker].fetching < TRANSFERS_PER_WORKER;
         let (idle, busy): (Vec<_>, Vec<_>) = candidates.into_iter().partition(idle);
         let zones: Vec<Option<&str>> = holders
@@ -135,6 +140,11 @@ impl Cluster {
         };
         self.start_fetch(copy, dtype, &target, have, haste);
         Target::Chosen(target)
+    }
+
+    /// Whether a worker reaches one of those who have a copy, as far as is known.
+    pub(super) fn reaches(&self, target: &WorkerId, have: &[WorkerId]) -> bool {
+        have.iter().any(|giver| !self.estranged.contains_key(&(giver.clone(), target.clone())))
     }
 
     /// Tells a worker to fetch a copy from those who have it.
@@ -276,6 +286,9 @@ impl Cluster {
                 let key = (copy.id(), worker.clone());
                 self.transfers.insert(key.clone(), self.now.elapsed);
                 self.failed_transfers.insert(key, self.now.elapsed + FETCH_PAUSE);
+                for giver in self.live_holders(copy.id(), copy.crc32c(), &[]) {
+                    self.estranged.insert((giver, worker.clone()), self.now.elapsed + ESTRANGED);
+                }
             }
             return;
         }
@@ -443,6 +456,14 @@ impl Cluster {
         for (copy, target) in rested {
             self.forget_transfer(copy, &target);
         }
+        self.estranged.retain(|_, until| now < *until);
+    }
+}
+
+/// Leaves those that are better, if any is.
+fn prefer(candidates: &mut Vec<Candidate>, is_better: impl Fn(&Candidate) -> bool) {
+    if candidates.iter().any(&is_better) {
+        candidates.retain(is_better);
     }
 }
 

@@ -397,6 +397,7 @@ impl Cluster {
         if !planted::bug!(DeadFetchAwaited) {
             self.forget_transfers_to(worker);
         }
+        self.estranged.retain(|(giver, target), _| giver != worker && target != worker);
         self.on_reservers_down(worker);
         self.propose_down(worker, kind, cause, silence, operations_running, redispatched);
         self.hurry_claims(worker);

@@ -245,6 +245,8 @@ pub struct Cluster {
     transfers: BTreeMap<(CopyId, WorkerId), Duration>,
     /// Those of them that have failed, until when nobody tries again.
     failed_transfers: BTreeMap<(CopyId, WorkerId), Duration>,
+    /// Workers that got nothing from another one that has a copy: who has it, who wanted it, until when others are asked first.
+    estranged: BTreeMap<(WorkerId, WorkerId), Duration>,
     copies_added: Vec<(CopyId, WorkerId)>,
     copies_removed: Vec<(CopyId, WorkerId)>,
     incidents: Vec<OpenIncident>,
@@ -299,6 +301,7 @@ impl Cluster {
             next_pin: now.unix_ms.saturating_mul(1000),
             transfers: BTreeMap::new(),
             failed_transfers: BTreeMap::new(),
+            estranged: BTreeMap::new(),
             copies_added: Vec::new(),
             copies_removed: Vec::new(),
             incidents: Vec::new(),

@@ -221,6 +221,34 @@ fn an_answer_that_nobody_waits_for_is_no_copy() {
     assert_eq!(holders(&desk, told[0]), Some(vec!["w1".into(), "w2".into()]));
 }
 
+/// The two may not reach each other, while the master reaches both.
+#[test]
+fn a_copy_that_one_worker_does_not_get_is_fetched_by_another() {
+    let mut desk = Desk::new();
+    desk.register(10, "w1", 1, vec![]);
+    desk.client(1);
+    let lengths = [LONG; 12];
+    store_on(&mut desk, &[10], 1, "a", &lengths);
+    desk.register(20, "w2", 1, vec![]);
+    desk.register(30, "w3", 1, vec![]);
+    let mut cut_off = 0;
+    for _ in 0..200 {
+        desk.wait(100, &[11, 21, 31]);
+        for copy in told_to_fetch(&mut desk, 20) {
+            cut_off += 1;
+            fetched(&mut desk, 20, copy, Some(ErrorCode::Internal));
+        }
+        for copy in told_to_fetch(&mut desk, 30) {
+            fetched(&mut desk, 30, copy, None);
+        }
+        if desk.cluster.cluster_status().under_replicated == 0 {
+            break;
+        }
+    }
+    assert_eq!(desk.cluster.cluster_status().under_replicated, 0);
+    assert!((1..=4).contains(&cut_off), "{cut_off} tries: those that were under way when the first failed");
+}
+
 /// The broken copy is in no list when it is reported: not in the catalog, which has struck its holder off, and soon not in what the
 /// worker holds; but the command that lists it is on its way.
 #[test]

@@ -70,7 +70,8 @@ impl Cluster {
         }
     }
 
-    /// Who should fetch what to be able to compute a segment: the one that lacks least, with what it lacks.
+    /// Who should fetch what to be able to compute a segment: the one that lacks least, with what it lacks. Those come last who do
+    /// not reach anybody that has it.
     pub(super) fn gatherer(&self, inputs: &[VersionId], segment: SegmentIndex) -> Option<(WorkerId, Vec<CopyId>)> {
         let copies: Vec<CopyId> = inputs.iter().map(|input| CopyId(*input, segment)).collect();
         let lacks = |worker: &WorkerId| -> Vec<CopyId> {
@@ -78,7 +79,10 @@ impl Cluster {
         };
         let able = self.native_workers().filter(|(_, member)| member.stays());
         let able = able.map(|(worker, member)| (lacks(worker), member.fetching, worker.clone()));
-        let best = able.min_by_key(|(lacks, fetching, _)| (lacks.len(), *fetching));
+        let best = able.min_by_key(|(lacks, fetching, worker)| {
+            let reaches_all = lacks.iter().all(|copy| self.reaches(worker, &self.readers(*copy)));
+            (!reaches_all, lacks.len(), *fetching)
+        });
         best.map(|(lacks, _, worker)| (worker, lacks))
     }
 

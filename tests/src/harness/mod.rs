@@ -15,11 +15,13 @@
 mod footprint;
 pub mod level1;
 pub mod links;
+pub mod namespace;
 pub mod oracle;
 mod process;
 mod programs;
 pub mod proxy;
 pub mod raw;
+pub mod switch;
 pub mod wait;
 
 pub use footprint::Footprint;
@@ -30,9 +32,11 @@ use client::Cluster;
 use links::{Link, Links};
 use process::Process;
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
+use switch::Switch;
 use tempfile::TempDir;
 use wait::until;
 
@@ -58,6 +62,7 @@ pub struct Setup {
     master_flags: Vec<String>,
     worker_flags: Vec<String>,
     links: bool,
+    switch: bool,
     faulty: Option<PathBuf>,
     master_limits: String,
     worker_limits: String,
@@ -72,6 +77,7 @@ impl Default for Setup {
             master_flags: Vec::new(),
             worker_flags: Vec::new(),
             links: false,
+            switch: false,
             faulty: None,
             master_limits: String::new(),
             worker_limits: String::new(),
@@ -121,6 +127,13 @@ impl Setup {
         self
     }
 
+    /// With a network of its own for each process, and a switch between them that can be spoiled: [`Processes::switch`]. The thread
+    /// that starts it becomes the node [`CLIENTS`] of that network, with all threads that it starts.
+    pub fn switch(mut self) -> Setup {
+        self.switch = true;
+        self
+    }
+
     /// With the program `faulty` as master and workers, so that they can be [armed](Processes::arm).
     pub fn faulty(mut self, program: &str) -> Setup {
         self.faulty = Some(program.into());
@@ -150,15 +163,50 @@ impl Setup {
     /// What no process is in yet.
     pub fn nothing(self) -> Processes {
         let directory = tempfile::Builder::new().prefix("darray-test-").tempdir().expect("a temporary directory");
+        let network = self.switch.then(|| Network::start(self.workers));
+        let master_host = network.as_ref().map_or("127.0.0.1".to_string(), |network| network.host("master"));
         Processes {
             group: Group::start(directory.path()),
             directory,
-            master_address: "127.0.0.1:0".to_string(),
+            master_address: format!("{master_host}:0"),
             links: Links::default(),
+            network,
             armed: BTreeMap::new(),
             processes: BTreeMap::new(),
             setup: self,
         }
+    }
+}
+
+/// The node of a [switched](Setup::switch) cluster that clients are.
+pub const CLIENTS: &str = "clients";
+
+/// A switch whose nodes are a cluster and its clients.
+#[derive(Debug)]
+struct Network {
+    switch: Switch,
+    /// The namespace that this thread was in.
+    before: File,
+}
+
+impl Network {
+    fn start(workers: usize) -> Network {
+        let names = ["master", CLIENTS].map(str::to_string);
+        let workers = (1..=workers).map(|n| format!("w{n}"));
+        let network =
+            Network { switch: Switch::start(names.into_iter().chain(workers), 1), before: namespace::current() };
+        network.switch.enter(CLIENTS);
+        network
+    }
+
+    fn host(&self, name: &str) -> String {
+        self.switch.address(name).to_string()
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        namespace::enter(&self.before);
     }
 }
 
@@ -169,6 +217,7 @@ pub struct Processes {
     directory: TempDir,
     master_address: String,
     links: Links,
+    network: Option<Network>,
     /// The faults that wait for the next life of a process.
     armed: BTreeMap<String, String>,
     /// By name: `master`, or the worker's id.
@@ -195,6 +244,11 @@ impl Processes {
     /// The links between all nodes, if the setup has them.
     pub fn links(&self) -> &Links {
         &self.links
+    }
+
+    /// The switch between all nodes, if the setup has one.
+    pub fn switch(&self) -> &Switch {
+        &self.network.as_ref().expect("the setup has a switch").switch
     }
 
     /// A client of its own, behind the clients' link if there is one.
@@ -264,9 +318,12 @@ impl Processes {
 
     /// Starts a master on the port of the one before and some data directory.
     pub fn start_master_on(&mut self, data_dir: &Path) {
-        let mut command = self.program("master");
+        let mut command = self.program("master", "master");
         command.args(["--listen", &self.master_address, "--replication", &self.setup.replication.to_string()]);
         command.arg("--data-dir").arg(data_dir).args(&self.setup.master_flags);
+        if self.network.is_some() {
+            command.arg("--insecure");
+        }
         let process = self.spawn_perhaps_armed("master", command);
         self.master_address = process.address.clone();
         self.processes.insert("master".to_string(), process);
@@ -278,7 +335,7 @@ impl Processes {
 
     /// Starts a worker, or a new life of one.
     pub fn start_worker(&mut self, id: &str) {
-        let mut command = self.program("worker");
+        let mut command = self.program("worker", id);
         command.args(["--id", id, "--threads", &self.setup.threads.to_string()]).args(&self.setup.worker_flags);
         if self.setup.links {
             let control = self.links.open(Link::control(id));
@@ -291,6 +348,9 @@ impl Processes {
         } else {
             command.args(["--master", &self.master_address]);
         }
+        if let Some(network) = &self.network {
+            command.args(["--no-shared-memory", "--insecure", "--listen", &format!("{}:0", network.host(id))]);
+        }
         let process = self.spawn_perhaps_armed(id, command);
         if self.setup.links {
             self.links.get(&Link::data(id)).lead_to(&process.address);
@@ -298,8 +358,8 @@ impl Processes {
         self.processes.insert(id.to_string(), process);
     }
 
-    /// The program `master` or `worker`, or that with fault points in its place, under its limits.
-    fn program(&self, role: &str) -> Command {
+    /// The program `master` or `worker`, or that with fault points in its place, under its limits, as a node of the network.
+    fn program(&self, role: &str, name: &str) -> Command {
         if let Some(faulty) = &self.setup.faulty {
             let mut command = Command::new(faulty);
             command.arg(role);
@@ -309,6 +369,12 @@ impl Processes {
             "master" => (&Programs::built().master, &self.setup.master_limits),
             _ => (&Programs::built().worker, &self.setup.worker_limits),
         };
+        if let Some(network) = &self.network {
+            assert!(limits.is_empty(), "limits and a switch were never needed together");
+            let mut command = network.switch.command(name);
+            command.arg(program);
+            return command;
+        }
         if limits.is_empty() {
             return Command::new(program);
         }

@@ -10,11 +10,12 @@ use client::Cluster;
 use std::collections::BTreeMap;
 use std::thread;
 use std::time::{Duration, Instant};
-use tests::harness::Processes;
 use tests::harness::links::Link;
 use tests::harness::oracle::Numbers;
 use tests::harness::proxy::{Direction, Quality};
+use tests::harness::switch::{Impairment, Switch};
 use tests::harness::wait::maybe_until;
+use tests::harness::{CLIENTS, Processes};
 
 /// How long the cluster may take to have all its copies again, with clients at work.
 const MENDED_WITHIN: Duration = Duration::from_secs(60);
@@ -54,6 +55,33 @@ enum Kind {
     Damage,
     Slow,
     SlowClients,
+    /// No packet reaches a worker.
+    Deaf,
+    /// No packet of a worker arrives.
+    Mute,
+    /// No packet to or from a worker arrives.
+    Alone,
+    /// The same, again and again for moments.
+    Unsteady,
+    /// Two workers do not reach each other, and all others reach both.
+    Bridge,
+    /// Clients reach nobody.
+    ClientsAlone,
+    /// Packets to and from a worker are lost, repeated, late, and arrive in another order.
+    Weather,
+    /// Little gets through to and from a worker, and what is too much is lost.
+    Narrow,
+}
+
+/// What is between the processes, and can be spoiled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Network {
+    /// Nothing of ours.
+    Plain,
+    /// A proxy for each link.
+    Links,
+    /// A switch for all packets.
+    Switch,
 }
 
 /// How often each kind comes in a deck of waves; those of processes first.
@@ -84,6 +112,17 @@ const LINK_KINDS: [(Kind, usize); 13] = [
     (Kind::SlowClients, 1),
 ];
 
+const PACKET_KINDS: [(Kind, usize); 8] = [
+    (Kind::Deaf, 2),
+    (Kind::Mute, 2),
+    (Kind::Alone, 2),
+    (Kind::Unsteady, 1),
+    (Kind::Bridge, 2),
+    (Kind::ClientsAlone, 1),
+    (Kind::Weather, 4),
+    (Kind::Narrow, 2),
+];
+
 /// The faults of one run.
 pub struct Faults<'a> {
     cluster: &'a mut Processes,
@@ -104,12 +143,14 @@ impl<'a> Faults<'a> {
         cluster: &'a mut Processes,
         watcher: &'a Cluster,
         seed: u64,
-        links: bool,
+        network: Network,
         course: &'a Course,
     ) -> Faults<'a> {
         let mut kinds = PROCESS_KINDS.to_vec();
-        if links {
-            kinds.extend(LINK_KINDS);
+        match network {
+            Network::Plain => {}
+            Network::Links => kinds.extend(LINK_KINDS),
+            Network::Switch => kinds.extend(PACKET_KINDS),
         }
         Faults {
             cluster,
@@ -230,6 +271,37 @@ impl<'a> Faults<'a> {
                 let quality = self.slowness();
                 self.spoil(kind, &[Link::Clients], &Direction::BOTH, quality, 3000);
             }
+            Kind::Deaf => {
+                self.impair(kind, victims, |switch, victim, other| switch.impair(other, victim, Impairment::CUT), 4000)
+            }
+            Kind::Mute => {
+                self.impair(kind, victims, |switch, victim, other| switch.impair(victim, other, Impairment::CUT), 4000)
+            }
+            Kind::Alone => self.impair(kind, victims, cut_both, 4000),
+            Kind::Unsteady => {
+                for _ in 0..STORM {
+                    self.impair(kind, victims, cut_both, 500);
+                    self.rest(300);
+                }
+            }
+            Kind::Bridge => {
+                let cut = |switch: &Switch, victim: &str, other: &str| {
+                    if other.starts_with('w') {
+                        cut_both(switch, victim, other);
+                    }
+                };
+                self.impair(kind, &victims[..1], cut, 4000);
+            }
+            Kind::ClientsAlone => self.impair(kind, &[CLIENTS.to_string()], cut_both, 3000),
+            Kind::Weather => {
+                let weather = self.weather();
+                self.impair(kind, victims, |switch, victim, other| switch.impair_both(victim, other, weather), 4000);
+            }
+            Kind::Narrow => {
+                let bytes_per_second = Some((1 + self.numbers.below(20)) * 1_000_000);
+                let narrow = Impairment { bytes_per_second, ..Impairment::default() };
+                self.impair(kind, victims, |switch, victim, other| switch.impair_both(victim, other, narrow), 4000);
+            }
         }
         match kind {
             Kind::Kill | Kind::KillWithMaster | Kind::PauseThenKill | Kind::RestartStorm => all_new,
@@ -341,6 +413,31 @@ impl<'a> Faults<'a> {
         }
     }
 
+    // ---- packets ----
+
+    /// Spoils the ways between nodes and all others for a while of up to so many milliseconds.
+    fn impair(&mut self, kind: Kind, nodes: &[String], spoil: impl Fn(&Switch, &str, &str), millis: u64) {
+        for node in nodes {
+            let switch = self.cluster.switch();
+            switch.names().filter(|other| other != node).for_each(|other| spoil(switch, node, other));
+            self.count_one(kind);
+        }
+        self.rest(millis);
+        self.cluster.switch().mend();
+    }
+
+    /// Up to a tenth lost and a tenth repeated, and no packet so late that a heartbeat is missed for that alone.
+    fn weather(&mut self) -> Impairment {
+        let mut part = |most: f64| most * self.numbers.below(1000) as f64 / 1000.0;
+        Impairment {
+            loss: part(0.1),
+            duplication: part(0.1),
+            delay: Duration::from_millis(20).mul_f64(part(1.0)),
+            jitter: Duration::from_millis(40).mul_f64(part(1.0)),
+            bytes_per_second: None,
+        }
+    }
+
     // ---- waiting ----
 
     /// A while of any length up to this.
@@ -381,4 +478,8 @@ impl<'a> Faults<'a> {
     fn tell(&mut self, what: String) {
         self.told.push(format!("{:8.3} s: {what}", self.course.now().as_secs_f64()));
     }
+}
+
+fn cut_both(switch: &Switch, victim: &str, other: &str) {
+    switch.impair_both(victim, other, Impairment::CUT);
 }

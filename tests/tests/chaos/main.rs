@@ -15,7 +15,7 @@ mod shared;
 
 use client::Cluster;
 use course::Course;
-use faults::Faults;
+use faults::{Faults, Network};
 use std::thread;
 use std::time::Duration;
 use tests::harness::Setup;
@@ -39,16 +39,23 @@ fn seconds() -> u64 {
 
 #[test]
 fn no_call_fails_and_no_value_is_wrong() {
-    run(Setup::new().links(), true, seconds(), setting("CHAOS_FAULTS_MIN", 3));
+    run(Setup::new().links(), Network::Links, seconds(), setting("CHAOS_FAULTS_MIN", 3));
 }
 
 /// The bytes of arrays take another way where no link is between the processes, and there is nothing to spoil but processes.
 #[test]
 fn nor_when_the_bytes_go_through_shared_memory() {
-    run(Setup::new(), false, seconds() / 4, 1);
+    run(Setup::new(), Network::Plain, seconds() / 4, 1);
 }
 
-fn run(setup: Setup, links: bool, seconds: u64, faults_min: u64) {
+/// As the first one, with packets instead of connections spoiled.
+#[test]
+#[ignore = "needs root and a TUN device"]
+fn nor_when_the_network_loses_packets() {
+    run(Setup::new().switch(), Network::Switch, seconds(), setting("CHAOS_FAULTS_MIN", 3));
+}
+
+fn run(setup: Setup, network: Network, seconds: u64, faults_min: u64) {
     let seed = setting("CHAOS_SEED", 1);
     let elements = setting("CHAOS_ELEMENTS", 200_000);
     let mut cluster = setup.workers(WORKERS).replication(REPLICATION).start();
@@ -58,7 +65,7 @@ fn run(setup: Setup, links: bool, seconds: u64, faults_min: u64) {
         (0..OWN_CLIENTS).map(|n| own::Client::new(n, seed, elements, cluster.connect(), &course)).collect();
     let sharing: Vec<_> =
         (0..SHARING_CLIENTS).map(|n| shared::Client::new(n, seed, cluster.connect(), &course)).collect();
-    let mut faults = Faults::new(&mut cluster, &watcher, seed, links, &course);
+    let mut faults = Faults::new(&mut cluster, &watcher, seed, network, &course);
     thread::scope(|scope| {
         own.into_iter().for_each(|mut client| drop(scope.spawn(move || client.run())));
         sharing.into_iter().for_each(|mut client| drop(scope.spawn(move || client.run())));

@@ -204,7 +204,7 @@ impl Cluster {
             origin: Origin { key, fingerprint, acked_below: message.head.acked_below.unwrap_or(0) },
             received: self.now.elapsed,
             deadline: self.now.elapsed.saturating_add(timeout),
-            waits_for: "an answer".to_string(),
+            waits_for: "answer".to_string(),
             bytes,
             address,
         };

@@ -593,6 +593,23 @@ impl Cluster {
     }
 
     /// The client of a request about an upload does not wait any more.
+    /// What a request to commit waits for, in words, if it is one.
+    pub(super) fn explain_commit(&self, key: Key) -> Option<String> {
+        let is_of = |committing: &Committing| committing.key == key;
+        let (version, upload) =
+            self.uploads.iter().find(|(_, upload)| upload.committing.as_ref().is_some_and(is_of))?;
+        let required = self.required_copies(self.config.replication).max(1);
+        let segments = &upload.committing.as_ref()?.segments;
+        let lacks = |WrittenSegment(segment, crc32c, _): &&WrittenSegment| {
+            self.live_holders(CopyId(*version, *segment), *crc32c, &[]).len() < required
+        };
+        let thin = segments.iter().filter(lacks).count();
+        Some(match thin {
+            0 => format!("commit of '{}'", upload.name),
+            thin => format!("{required} copies of {thin} of the {} segments of '{}'", segments.len(), upload.name),
+        })
+    }
+
     pub(super) fn give_up_upload_request(&mut self, key: Key) {
         for upload in self.uploads.values_mut() {
             if upload.planning.as_ref().is_some_and(|planning| planning.key == key) {

@@ -249,6 +249,24 @@ fn a_copy_that_one_worker_does_not_get_is_fetched_by_another() {
     assert!((1..=4).contains(&cut_off), "{cut_off} tries: those that were under way when the first failed");
 }
 
+#[test]
+fn a_commit_that_misses_its_deadline_says_which_copies_are_missing() {
+    let mut desk = two_workers();
+    desk.say(1, create(1, "b", 3 * LONG));
+    desk.reserved(&[10, 20]);
+    let version = planned(&mut desk, 1).version;
+    let stored = (0..3).map(|segment| CopyRecord(version, segment, 7, 4 * LONG)).collect();
+    desk.say(10, Message::new(CopiesChanged { stored, broken: vec![] }));
+    let segments = (0..3).map(|segment| WrittenSegment(segment, 7, vec!["w1".into()])).collect();
+    desk.say(1, within(2000, Message::request(2, CommitArray { version, segments })));
+    let told = told_to_fetch(&mut desk, 20);
+    fetched(&mut desk, 20, told[0], None);
+    desk.wait(2050, &[11, 21]);
+    let reply = desk.heard(1).pop().map(|message| message.body);
+    let Some(Body::Error(error)) = reply else { panic!("{reply:?}") };
+    assert!(error.message.starts_with("no 2 copies of 2 of the 3 segments of 'b' within 2"), "{error}");
+}
+
 /// The broken copy is in no list when it is reported: not in the catalog, which has struck its holder off, and soon not in what the
 /// worker holds; but the command that lists it is on its way.
 #[test]

@@ -900,8 +900,8 @@ impl Cluster {
         let waits = self.operations.iter().find(|(_, running)| running.waiters.contains(&key));
         match (waits, self.requests.get(&key)) {
             (Some((id, _)), _) => self.explain_operation(*id),
-            (None, Some(request)) => request.waits_for.clone(),
-            (None, None) => "an answer".to_string(),
+            (None, Some(request)) => self.explain_commit(key).unwrap_or_else(|| request.waits_for.clone()),
+            (None, None) => "answer".to_string(),
         }
     }
 

@@ -20,7 +20,7 @@ use tun::Device;
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// What waits for a slow way at most; what comes then is lost, as the queue of a real switch is full.
-const QUEUE: Duration = Duration::from_millis(200);
+const QUEUE: Duration = Duration::from_millis(50);
 
 /// What happens to packets on one way. By default they arrive at once, all of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

@@ -23,6 +23,10 @@ use std::time::Duration;
 /// An upload that nobody has touched for so long is given up: what was staged dies with its client.
 const IDLE_MAX: Duration = Duration::from_secs(60);
 
+/// The same where the client has no connection: most are dead, and others may wait for the room. One that has only lost its connection
+/// is back before that, or begins its upload again.
+const ORPHANED_MAX: Duration = Duration::from_secs(10);
+
 /// How often a plan is made anew because workers have no room, before the client is told.
 const ROUNDS_MAX: u32 = 5;
 
@@ -580,14 +584,13 @@ impl Cluster {
     pub(super) fn watch_uploads(&mut self) {
         let now = self.now.elapsed;
         let idle = |upload: &Upload| {
-            now - upload.last_used >= IDLE_MAX && upload.planning.is_none() && upload.committing.is_none()
+            let most = if self.sessions.contains_key(&upload.session()) { IDLE_MAX } else { ORPHANED_MAX };
+            now - upload.last_used >= most && upload.planning.is_none() && upload.committing.is_none()
         };
         let idle: Vec<VersionId> = self.uploads.iter().filter(|(_, upload)| idle(upload)).map(|(id, _)| *id).collect();
         for version in idle {
-            log::info!(
-                "upload {version} of '{}' is given up: nothing happened for {IDLE_MAX:?}",
-                self.uploads[&version].name
-            );
+            let Upload { name, last_used, .. } = &self.uploads[&version];
+            log::info!("upload {version} of '{name}' is given up: nothing happened for {:?}", now - *last_used);
             self.abandon(version);
         }
     }

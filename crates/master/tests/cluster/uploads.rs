@@ -54,6 +54,19 @@ fn refuses_room(desk: &mut Desk, conn: ConnId) -> usize {
 
 // ---- nobody goes on ----
 
+/// So that others need not wait a minute for the room.
+#[test]
+fn an_upload_whose_client_is_gone_is_given_up_after_ten_seconds() {
+    let mut desk = two_workers();
+    planned_upload(&mut desk, 1, "a");
+    desk.wait(5000, &[11, 21]);
+    desk.step(Event::Disconnected { conn: 1, why: "end of stream".into() });
+    desk.wait(4950, &[11, 21]);
+    assert_eq!(desk.cluster.cluster_status().uploads, 1);
+    desk.wait(50, &[11, 21]);
+    assert_eq!(desk.cluster.cluster_status().uploads, 0);
+}
+
 #[test]
 fn an_upload_that_nobody_goes_on_with_is_given_up_after_a_minute() {
     let mut desk = two_workers();

@@ -19,6 +19,9 @@ const FETCH_PAUSE: Duration = Duration::from_millis(250);
 /// Copies one worker fetches at a time: two are under way, the others keep it from waiting for the master.
 const TRANSFERS_PER_WORKER: usize = 4;
 
+/// Copies that repair looks for at a time, for each worker: some have no target now, so more than can be started.
+const REPAIRS_PER_WORKER: usize = 2 * TRANSFERS_PER_WORKER;
+
 /// With two copies or more left, repair waits this long for the worker to come back; then no byte has to move.
 const REPAIR_GRACE: Duration = Duration::from_secs(1);
 
@@ -181,7 +184,7 @@ impl Cluster {
         let grace_over = self.now.elapsed >= self.last_down + REPAIR_GRACE;
         let workers = self.placeable().count() as u32;
         // Only so many can be started before all workers are busy; the rest is for later.
-        let limit = workers as usize * TRANSFERS_PER_WORKER * 2;
+        let limit = workers as usize * REPAIRS_PER_WORKER;
         let fewest = if planted::bug!(LastCopyNotRepaired) { 2 } else { 1 };
         let worth_it =
             |(copies, _): &&(u32, CopyId)| *copies >= fewest && *copies < workers && (*copies == 1 || grace_over);

@@ -149,6 +149,7 @@ mod tests {
         let candidates = [worker("a", 1, 1 << 30), worker("b", 3, 1 << 30), worker("c", 4, 2 << 30)];
         let placed = place(&[1000; 80], 80 * 125, 2, &candidates);
         assert_eq!([count(&placed, "a", true), count(&placed, "b", true), count(&placed, "c", true)], [10, 30, 40]);
+        assert_eq!([count(&placed, "a", false), count(&placed, "b", false), count(&placed, "c", false)], [40, 40, 80]);
         let equal: Vec<_> = ["a", "b", "c", "d"].map(|id| worker(id, 2, 1 << 30)).to_vec();
         let placed = place(&[1000; 64], 64 * 125, 2, &equal);
         for id in ["a", "b", "c", "d"] {

@@ -2,21 +2,6 @@
 
 use super::*;
 
-/// Segments that a worker was told to fetch since it was looked at last.
-fn told_to_fetch(desk: &mut Desk, conn: ConnId) -> Vec<CopyRecord> {
-    let told = desk.heard(conn).into_iter();
-    let told = told.filter_map(|message| match message.body {
-        Body::RecoverData(recover) => Some(recover.copy),
-        _ => None,
-    });
-    told.collect()
-}
-
-fn fetched(desk: &mut Desk, conn: ConnId, copy: CopyRecord, error: Option<ErrorCode>) {
-    let error = error.map(|code| WireError::new(code, "no"));
-    desk.say(conn, Message::new(RecoveryComplete { copy, busy_us: None, error }));
-}
-
 /// Worker w1 (connection 10) has the only copy of all ten segments of an array; w2 (connection 20) has just come. Gives what it is
 /// told to fetch.
 fn ten_thin_segments() -> (Desk, Vec<CopyRecord>) {
@@ -183,6 +168,41 @@ fn what_a_draining_worker_holds_alone_is_copied_before_it_may_leave() {
         told.extend(told_to_fetch(&mut desk, 20));
     }
     assert_eq!(desk.heard_kinds(10), ["WORKER_STATUS"]);
+}
+
+#[test]
+fn a_draining_worker_stays_until_the_operations_are_over_that_it_computes_for() {
+    let mut desk = two_workers();
+    store(&mut desk, 1, "a");
+    desk.sent.clear();
+    desk.say(1, apply_to_a(3));
+    let [first, second] = [10, 20].map(|conn| asked_to_compute(&mut desk, conn).expect("both are asked"));
+    desk.say(10, Message::new(WorkerStatus { state: WorkerStage::Draining }));
+    assert_eq!(desk.heard_kinds(10), [""; 0], "it computes");
+    desk.say(10, computed(&first, 5));
+    assert_eq!(desk.heard_kinds(10), [""; 0], "it has a result that is in no list yet");
+    desk.say(20, computed(&second, 5));
+    completed(&mut desk);
+    assert_eq!(desk.heard_kinds(10), ["WORKER_STATUS"]);
+}
+
+/// Two of three copies are left, so nobody is in a hurry at first.
+#[test]
+fn all_workers_fetch_at_once_what_a_death_has_left_thin() {
+    let mut desk = Desk::with_replication(3);
+    desk.register(10, "w1", 1, vec![]);
+    desk.register(20, "w2", 1, vec![]);
+    desk.client(1);
+    store_on(&mut desk, &[10, 20], 1, "a", &[LONG; 64]);
+    desk.register(90, "w9", 1, vec![]);
+    desk.step(Event::Disconnected { conn: 90, why: "killed".into() });
+    let others = [30, 40, 50, 60];
+    others.iter().for_each(|conn| desk.register(*conn, &format!("w{}", conn / 10), 1, vec![]));
+    let beats = [11, 21, 31, 41, 51, 61];
+    desk.wait(950, &beats);
+    assert_eq!(others.map(|conn| told_to_fetch(&mut desk, conn).len()), [0; 4]);
+    desk.wait(50, &beats);
+    assert_eq!(others.map(|conn| told_to_fetch(&mut desk, conn).len()), [4; 4]);
 }
 
 #[test]

@@ -250,6 +250,42 @@ fn a_commit_whose_deadline_passes_while_it_is_written_is_still_made_once() {
     assert_eq!(desk.heard_error(1), Some(ErrorCode::UnknownUpload), "it is an array now");
 }
 
+/// It is alive or down in a moment.
+#[test]
+fn a_write_is_not_acknowledged_with_fewer_copies_because_a_worker_is_silent_for_a_moment() {
+    for comes_back in [true, false] {
+        let mut desk = two_workers();
+        let version = planned_upload(&mut desk, 1, "a");
+        arrives(&mut desk, 10, version);
+        desk.wait(600, &[11]);
+        assert_eq!(desk.state("w2"), WorkerState::Suspect);
+        desk.sent.clear();
+        desk.say(1, commit(2, version, &["w1"]));
+        assert_eq!(desk.heard(1), []);
+        desk.wait(50, if comes_back { &[11, 21] } else { &[11] });
+        if comes_back {
+            fetches(&mut desk, 20, 7);
+        }
+        desk.wait(350, if comes_back { &[11, 21] } else { &[11] });
+        assert_eq!(copies_committed(&mut desk, 2), if comes_back { 2 } else { 1 });
+    }
+}
+
+#[test]
+fn an_array_is_not_refused_because_the_only_worker_is_silent_for_a_moment() {
+    let mut desk = Desk::new();
+    desk.register(10, "w1", 1, vec![]);
+    desk.client(1);
+    desk.wait(5_000, &[11]);
+    desk.wait(600, &[]);
+    desk.sent.clear();
+    desk.say(1, create(1, "a", 4));
+    assert_eq!((desk.heard(1), desk.heard(10)), (vec![], vec![]));
+    desk.wait(50, &[11]);
+    desk.reserved(&[10]);
+    planned(&mut desk, 1);
+}
+
 // ---- what comes together ----
 
 #[test]

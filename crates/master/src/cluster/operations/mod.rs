@@ -201,6 +201,12 @@ impl Running {
         self.plan.inputs.contains(&version)
     }
 
+    /// Whether a worker computes with a copy for it, or may be about to.
+    fn is_computed_with(&self, copy: CopyId, worker: &WorkerId) -> bool {
+        let work = self.works.get(copy.segment() as usize).filter(|_| self.reads(copy.version()));
+        work.is_some_and(|work| !work.done && (work.tasks.is_empty() || work.tasks.contains_key(worker)))
+    }
+
     /// What it has taken so far of one worker.
     fn of_worker(&mut self, worker: &WorkerId) -> &mut WorkerReceipt {
         self.taken.entry(worker.clone()).or_insert_with(|| empty_receipt(worker.clone()))

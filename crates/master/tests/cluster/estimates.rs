@@ -83,6 +83,7 @@ fn what_is_costly_is_moved_to_replicas() {
 fn what_many_threads_compute_sooner_than_it_is_moved_is_computed_by_each() {
     for (cores, replicas) in [(40, "received"), (60, "recomputed")] {
         let mut desk = after_a_costly_operation(&[10, 20], cores);
+        desk.register_with(30, "w3", 1, registration_at_level_1("w3", 100)); // which uses one, and receives
         assert_eq!(explain(&mut desk, "example2").replicas, replicas, "{cores} threads");
     }
 }

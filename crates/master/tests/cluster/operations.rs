@@ -179,6 +179,71 @@ fn what_turns_out_to_be_costly_is_left_to_the_primaries_from_there_on() {
     }
 }
 
+#[test]
+fn a_segment_that_is_computed_again_takes_no_other_from_the_queues() {
+    const MIB: u64 = 1 << 20;
+    let mut desk = two_workers();
+    store_on(&mut desk, &[10, 20], 1, "a", &[MIB; 64]);
+    desk.sent.clear();
+    desk.say(1, apply_to_a(3));
+    let mut is_first = true;
+    while desk.cluster.cluster_status().running_operations > 0 {
+        let asked = [10, 20].map(|conn| (conn, instructions(&mut desk, conn)));
+        assert!(asked.iter().any(|(_, asked)| !asked.is_empty()), "nobody has anything to do");
+        for (conn, instructions) in asked {
+            for asked in instructions {
+                let copy = |segment: &u32| {
+                    let crc32c = if *segment == 0 && std::mem::take(&mut is_first) { 6 } else { 5 };
+                    CopyRecord(asked.1.result, *segment, crc32c, 4 * MIB)
+                };
+                let copies = asked.1.segments.iter().map(copy).collect();
+                let result = SegmentResult { copies, ..SegmentResult::of(asked.1.result) };
+                desk.say(conn, Message::reply(&asked.0.head, result));
+            }
+        }
+    }
+    assert_eq!(completed(&mut desk).copies, 2);
+}
+
+/// w1 has fetched `b`, which two operations read.
+#[test]
+fn what_was_fetched_for_two_operations_goes_when_the_last_one_ends() {
+    let mut desk = arrays_that_lie_apart();
+    desk.sent.clear();
+    desk.say(1, operation_on_a(5, "x + b"));
+    let copy = told_to_fetch(&mut desk, 10)[0];
+    fetched(&mut desk, 10, copy, None);
+    desk.say(1, operation_on_a(6, "x * b"));
+    let asked = instructions(&mut desk, 10);
+    assert_eq!(asked.len(), 2);
+    let drops = |desk: &mut Desk| -> Vec<Vec<CopyId>> {
+        let told = desk.heard(10).into_iter().filter_map(|message| match message.body {
+            Body::DropCopies(drop) => Some(drop.copies),
+            _ => None,
+        });
+        told.filter(|copies| !copies.is_empty()).collect()
+    };
+    answer(&mut desk, 10, &asked[0], &[0], LONG * 4, 1);
+    assert_eq!(drops(&mut desk), Vec::<Vec<CopyId>>::new());
+    answer(&mut desk, 10, &asked[1], &[0], LONG * 4, 1);
+    assert_eq!(drops(&mut desk), [[copy.id()]]);
+}
+
+#[test]
+fn arrays_that_are_made_from_nothing_are_made_by_workers_of_ours() {
+    let mut desk = Desk::with_replication(1);
+    desk.register_with(10, "w1", 1, registration_at_level_1("w1", 2));
+    desk.register(20, "w2", 1, vec![]);
+    desk.client(1);
+    desk.sent.clear();
+    let (array_id, generator, dtype) = ("b".into(), format!("zeros({})", 64 * LONG), Some(DType::Int32));
+    desk.say(1, Message::request(1, GenerateArray { array_id, generator, dtype, seed: 0, replace: false }));
+    let sent = |desk: &mut Desk, conn| -> usize {
+        instructions(desk, conn).iter().map(|(_, process)| process.segments.len()).sum()
+    };
+    assert_eq!((sent(&mut desk, 10), sent(&mut desk, 20)), (0, 64));
+}
+
 // ---- how much is sent ----
 
 #[test]
@@ -196,5 +261,6 @@ fn a_worker_is_sent_two_large_segments_for_each_of_its_threads() {
         desk.say(1, apply_to_a(3));
         let asked = instructions(&mut desk, 10);
         assert_eq!(asked.iter().map(|(_, process)| process.segments.len()).sum::<usize>(), sent, "{cores} threads");
+        assert_eq!(desk.cluster.list_workers().workers[0].tasks, 64, "those that wait here are shown too");
     }
 }

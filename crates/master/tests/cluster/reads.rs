@@ -81,6 +81,27 @@ fn a_read_waits_for_a_worker_that_is_being_taken_in() {
     assert_eq!(read_plan(&mut desk).version, version);
 }
 
+/// Its workers may have lost their connections meanwhile.
+#[test]
+fn a_master_that_stood_still_for_more_than_half_a_second_hopes_for_its_workers() {
+    for (still_ms, hopes) in [(500, false), (501, true)] {
+        let mut desk = two_workers();
+        store(&mut desk, 1, "a");
+        for conn in [10, 20] {
+            desk.step(Event::Disconnected { conn, why: "killed".into() });
+        }
+        desk.wait(5_000, &[]);
+        desk.now += Duration::from_millis(still_ms);
+        desk.say(1, get(3, "a", None));
+        assert_eq!(desk.heard_error(1).is_none(), hopes, "{still_ms} ms");
+        desk.step(Event::Tick);
+        desk.wait(2_950, &[]);
+        assert_eq!(desk.heard_error(1), None);
+        desk.wait(50, &[]);
+        assert_eq!(desk.heard_error(1).is_some(), hopes);
+    }
+}
+
 #[test]
 fn whoever_has_nothing_of_an_array_hears_nothing_of_its_end() {
     let mut desk = two_workers();

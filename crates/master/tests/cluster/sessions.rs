@@ -24,6 +24,31 @@ fn a_session_of_exactly_an_hour_is_kept_and_an_older_one_replaced() {
     }
 }
 
+/// However old it is, nothing of it is forgotten.
+#[test]
+fn a_session_that_is_connected_or_has_outcomes_is_kept() {
+    let mut desk = two_workers();
+    let says_hello = |desk: &mut Desk, conn, session| {
+        desk.say(conn, Message::new(Hello { session: Some(session), ..Hello::new(Role::Client) }));
+        match &desk.heard(conn)[0].body {
+            Body::Hello(hello) => hello.session.expect("clients get a session"),
+            other => panic!("{other:?}"),
+        }
+    };
+    let [silent, busy] = [5, 6].map(|conn| desk.client(conn));
+    desk.now += Duration::from_secs(3590);
+    let delete = DeleteArray { array_id: "a".into() };
+    store(&mut desk, 1, "a");
+    desk.say(6, Message::request(1, delete));
+    assert_eq!(desk.heard_kinds(6), ["DONE"]);
+    desk.step(Event::Disconnected { conn: 6, why: "end of stream".into() });
+    desk.now += Duration::from_secs(3590);
+    assert_eq!(says_hello(&mut desk, 7, silent), silent, "it is connected");
+    assert_eq!(says_hello(&mut desk, 8, busy), busy, "it has deleted an array within the hour");
+    desk.step(Event::Disconnected { conn: 7, why: "end of stream".into() });
+    assert_ne!(says_hello(&mut desk, 9, silent), silent);
+}
+
 #[test]
 fn outcomes_of_a_session_that_asks_nothing_for_an_hour_are_forgotten() {
     let mut desk = two_workers();

@@ -158,6 +158,42 @@ fn what_all_workers_together_have_no_room_for_is_refused_before_anybody_is_asked
 }
 
 #[test]
+fn room_that_a_worker_was_asked_for_is_not_asked_for_twice() {
+    let mut desk = Desk::new();
+    let mut message = registration("w1", 1, None, vec![]);
+    let Body::RegisterWorker(register) = &mut message.body else { unreachable!() };
+    register.hello.as_mut().expect("it says hello").memory_bytes = 31;
+    desk.register_with(10, "w1", 1, message);
+    desk.client(1);
+    desk.sent.clear();
+    desk.say(1, create(1, "a", 4));
+    assert_eq!(desk.heard_kinds(10), ["RESERVE"]);
+    desk.say(1, create(2, "b", 4));
+    assert!(!desk.heard_kinds(10).contains(&"RESERVE".to_string()));
+    assert_eq!(desk.heard_error(1), Some(ErrorCode::InsufficientMemory));
+}
+
+#[test]
+fn shapes_have_as_many_sides_and_elements_as_they_may() {
+    use array::LEN_MAX;
+    use protocol::limits::DIMENSIONS_MAX;
+    let mut desk = two_workers();
+    let shapes = [
+        (vec![1; DIMENSIONS_MAX], None),
+        (vec![1; DIMENSIONS_MAX + 1], Some(ErrorCode::TooLarge)),
+        (vec![LEN_MAX], Some(ErrorCode::InsufficientMemory)),
+        (vec![LEN_MAX + 1], Some(ErrorCode::TooLarge)),
+        (vec![u64::MAX, 2], Some(ErrorCode::TooLarge)),
+        (vec![u64::MAX, 2, 0], None),
+    ];
+    for (id, (shape, error)) in (1..).zip(shapes) {
+        let create = CreateArray { array_id: "a".into(), dtype: DType::Int32, shape: shape.clone(), replace: false };
+        desk.say(1, Message::request(id, create));
+        assert_eq!(desk.heard_error(1), error, "{shape:?}");
+    }
+}
+
+#[test]
 fn workers_that_refuse_are_asked_six_times_then_the_client_is_told_why() {
     let mut desk = two_workers();
     desk.say(1, create(1, "a", 4));

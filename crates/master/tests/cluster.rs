@@ -60,15 +60,19 @@ impl Desk {
     }
 
     fn with_replication(replication: u32) -> Desk {
-        Desk::start(replication, Catalog::default(), Vec::new())
+        Desk::start(replication, 1, Catalog::default(), Vec::new())
+    }
+
+    fn with_min_copies(min_copies: u32) -> Desk {
+        Desk::start(2, min_copies, Catalog::default(), Vec::new())
     }
 
     fn with_log(catalog: Catalog, log: Vec<Command>) -> Desk {
-        Desk::start(2, catalog, log)
+        Desk::start(2, 1, catalog, log)
     }
 
-    fn start(replication: u32, catalog: Catalog, log: Vec<Command>) -> Desk {
-        let config = Config { replication, min_copies: 1, address: "here".into(), data_dir: "nowhere".into() };
+    fn start(replication: u32, min_copies: u32, catalog: Catalog, log: Vec<Command>) -> Desk {
+        let config = Config { replication, min_copies, address: "here".into(), data_dir: "nowhere".into() };
         let mut counter = 0_u128;
         let entropy = move || {
             counter += 1;

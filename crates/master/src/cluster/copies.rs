@@ -29,9 +29,16 @@ const REPAIR_GRACE: Duration = Duration::from_secs(1);
 const AT_WORK: Duration = Duration::from_secs(1);
 
 impl Cluster {
-    /// Verified copies that a write needs before it is acknowledged.
+    /// Copies that something can have with the workers there are.
     pub(super) fn required_copies(&self, replication: u32) -> usize {
         self.members.values().filter(|member| member.stays()).count().min(replication as usize)
+    }
+
+    /// Verified copies that a write needs before it is acknowledged: as many as there can be, and those that are demanded even if
+    /// there are too few workers for them.
+    pub(super) fn acknowledged_copies(&self, replication: u32) -> usize {
+        let demanded = self.config.min_copies.min(replication).max(1) as usize;
+        self.required_copies(replication).max(demanded)
     }
 
     /// Those who have a copy now, in the order given, then any others.

@@ -252,8 +252,10 @@ fn a_draining_worker_stays_until_the_operations_are_over_that_it_computes_for() 
     desk.say(1, apply_to_a(3));
     let [first, second] = [10, 20].map(|conn| asked_to_compute(&mut desk, conn).expect("both are asked"));
     desk.say(10, Message::new(WorkerStatus { state: WorkerStage::Draining }));
+    desk.wait(50, &[11, 21]);
     assert_eq!(desk.heard_kinds(10), [""; 0], "it computes");
     desk.say(10, computed(&first, 5));
+    desk.wait(50, &[11, 21]);
     assert_eq!(desk.heard_kinds(10), [""; 0], "it has a result that is in no list yet");
     desk.say(20, computed(&second, 5));
     completed(&mut desk);
@@ -277,6 +279,25 @@ fn all_workers_fetch_at_once_what_a_death_has_left_thin() {
     assert_eq!(others.map(|conn| told_to_fetch(&mut desk, conn).len()), [0; 4]);
     desk.wait(50, &beats);
     assert_eq!(others.map(|conn| told_to_fetch(&mut desk, conn).len()), [4; 4]);
+}
+
+/// Whoever has not told yet what it holds may have the copy.
+#[test]
+fn after_a_start_nothing_is_fetched_before_all_workers_have_told_what_they_hold() {
+    let mut first = Desk::new();
+    first.register(10, "w1", 1, vec![]);
+    first.client(1);
+    let version = store_on(&mut first, &[10], 1, "a", &[4]);
+    first.register(30, "w3", 1, vec![]);
+    let mut catalog = Catalog::default();
+    (1..).zip(&first.log).for_each(|(index, command)| drop(catalog.apply(index, command)));
+    let mut desk = Desk::with_log(catalog, first.log.clone());
+    desk.register(10, "w1", 1, vec![CopyRecord(version, 0, 7, 16)]);
+    desk.register(20, "w2", 1, vec![]);
+    desk.wait(2_950, &[11, 21]);
+    assert_eq!(told_to_fetch(&mut desk, 20), []);
+    desk.wait(50, &[11, 21]);
+    assert_eq!(told_to_fetch(&mut desk, 20).len(), 1, "w3 does not come any more");
 }
 
 #[test]

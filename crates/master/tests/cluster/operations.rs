@@ -89,6 +89,28 @@ fn expressions_need_a_worker_of_ours_and_named_operations_do_not() {
     assert_eq!(desk.heard_error(1), Some(ErrorCode::Unsupported));
 }
 
+#[test]
+fn a_result_is_not_acknowledged_with_fewer_copies_than_are_demanded() {
+    let mut desk = Desk::with_min_copies(2);
+    desk.register(10, "w1", 1, vec![]);
+    desk.register(20, "w2", 1, vec![]);
+    desk.client(1);
+    store(&mut desk, 1, "a");
+    desk.sent.clear();
+    desk.say(1, apply_to_a(3));
+    desk.step(Event::Disconnected { conn: 20, why: "killed".into() });
+    let first = instructions(&mut desk, 10).remove(0);
+    answer(&mut desk, 10, &first, &[0], 16, 1);
+    let checked = instructions(&mut desk, 10).remove(0);
+    assert!(checked.1.verify, "there is nobody to compare with");
+    answer(&mut desk, 10, &checked, &[0], 16, 1);
+    desk.wait(10_000, &[11]);
+    assert_eq!(desk.heard(1), []);
+    desk.register(30, "w2", 2, vec![]);
+    told_to_fetch(&mut desk, 30).into_iter().for_each(|copy| fetched(&mut desk, 30, copy, None));
+    assert_eq!(completed(&mut desk).copies, 2);
+}
+
 // ---- who computes ----
 
 /// w2 has computed one of the two that w1 had not begun.

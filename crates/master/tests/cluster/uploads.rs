@@ -225,6 +225,52 @@ fn a_worker_that_refuses_is_left_out_and_the_other_is_planned() {
     assert_eq!(desk.heard_kinds(10), [""; 0], "one copy is enough to begin with");
 }
 
+// ---- not enough workers ----
+
+fn refusal(desk: &mut Desk) -> (ErrorCode, String) {
+    match desk.heard(1).pop().map(|message| message.body) {
+        Some(Body::Error(error)) => (error.code, error.message),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn an_array_needs_as_many_workers_as_copies_are_demanded() {
+    let mut desk = Desk::with_min_copies(2);
+    desk.register(10, "w1", 1, vec![]);
+    desk.client(1);
+    desk.say(1, create(1, "a", 4));
+    desk.wait(2_950, &[11]);
+    assert_eq!(desk.heard(1), [], "others may come when the master has just started");
+    desk.wait(50, &[11]);
+    let (code, text) = refusal(&mut desk);
+    assert!(code == ErrorCode::InsufficientReplicas && text.contains("at least 2 copies"), "{text}");
+    desk.register(20, "w2", 1, vec![]);
+    let version = planned_upload(&mut desk, 2, "a");
+    arrives(&mut desk, 10, version);
+    desk.step(Event::Disconnected { conn: 20, why: "killed".into() });
+    desk.say(1, commit(3, version, &["w1"]));
+    desk.wait(10_000, &[11]);
+    assert_eq!(desk.heard(1), [], "one copy is not acknowledged");
+    desk.register(30, "w2", 2, vec![]);
+    fetches(&mut desk, 30, 7);
+    assert_eq!(copies_committed(&mut desk, 3), 2);
+}
+
+#[test]
+fn whoever_finds_no_worker_is_told_whether_there_are_some_that_take_nothing() {
+    let mut desk = Desk::new();
+    desk.client(1);
+    desk.wait(5_000, &[]);
+    desk.say(1, create(1, "a", 4));
+    let (code, text) = refusal(&mut desk);
+    assert!(code == ErrorCode::NoWorkers && text.contains("there is no worker"), "{text}");
+    desk.register_with(10, "w1", 1, registration_at_level_1("w1", 1));
+    desk.say(1, create(2, "a", 4));
+    let (code, text) = refusal(&mut desk);
+    assert!(code == ErrorCode::NoWorkers && text.contains("none of the 1 workers"), "{text}");
+}
+
 // ---- no time ----
 
 #[test]

@@ -388,7 +388,7 @@ impl Cluster {
         let running = &self.operations[&id];
         let work = &running.works[segment as usize];
         let have = self.result_holders(id, segment);
-        let required = self.required_copies(running.plan.replication).max(1);
+        let required = self.acknowledged_copies(running.plan.replication);
         Ok(match work.is_outstanding() {
             true => work.confirmed && have.len() >= required,
             false if have.is_empty() => {

@@ -119,6 +119,8 @@ fn a_worker_of_level_1_is_spared_what_another_one_has_done_and_nothing_else() {
     let mut desk = level_1_and_ours_with(&[LONG; 4]);
     let first = instructions(&mut desk, 10).remove(0);
     assert_eq!(first.1.segments, [0, 1], "two at a time");
+    desk.step(Event::Tick);
+    assert_eq!(instructions(&mut desk, 20), [], "it has only just been given them");
     desk.wait(50, &[11, 21]);
     let helps = instructions(&mut desk, 20).remove(0);
     assert_eq!(helps.1.segments, [2, 3]);

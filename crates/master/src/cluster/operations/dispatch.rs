@@ -122,7 +122,9 @@ impl Cluster {
                     work.tasks.remove(worker);
                 }
             }
-            work.verify |= work.tasks.len() == 1;
+            if work.tasks.len() == 1 {
+                work.verify = true; // there is nobody to compare with
+            }
         }
     }
 

@@ -503,7 +503,9 @@ impl Cluster {
                 work.tasks.insert(worker, Task::Queued);
             }
         }
-        work.verify |= work.tasks.len() == 1;
+        if work.tasks.len() == 1 {
+            work.verify = true; // there is nobody to compare with
+        }
         Ok(())
     }
 

@@ -225,6 +225,44 @@ fn a_worker_that_refuses_is_left_out_and_the_other_is_planned() {
     assert_eq!(desk.heard_kinds(10), [""; 0], "one copy is enough to begin with");
 }
 
+#[test]
+fn a_write_is_not_held_up_by_a_worker_without_room() {
+    let mut desk = Desk::new();
+    desk.register(10, "w1", 1, vec![]);
+    let mut message = registration("w2", 1, None, vec![]);
+    let Body::RegisterWorker(register) = &mut message.body else { unreachable!() };
+    register.hello.as_mut().expect("it says hello").memory_bytes = 15;
+    desk.register_with(20, "w2", 1, message);
+    desk.client(1);
+    let version = planned_upload(&mut desk, 1, "a");
+    arrives(&mut desk, 10, version);
+    desk.say(1, commit(2, version, &["w1"]));
+    assert_eq!(copies_committed(&mut desk, 2), 1);
+}
+
+#[test]
+fn the_checksum_of_an_array_is_that_of_all_its_bytes() {
+    use array::checksum::crc32c;
+    let mut desk = two_workers();
+    desk.say(1, create(1, "a", LONG + 4));
+    desk.reserved(&[10, 20]);
+    let version = planned(&mut desk, 1).version;
+    let bytes: Vec<u8> = (0..(LONG + 4) * 4).map(|n| n as u8).collect();
+    let (first, second) = bytes.split_at(LONG as usize * 4);
+    let stored: Vec<CopyRecord> =
+        (0..).zip([first, second]).map(|(n, b)| CopyRecord(version, n, crc32c(b), b.len() as u64)).collect();
+    let workers = ["w1", "w2"].map(WorkerId::from).to_vec();
+    for conn in [10, 20] {
+        desk.say(conn, Message::new(CopiesChanged { stored: stored.clone(), broken: vec![] }));
+    }
+    let segments = stored.iter().map(|copy| WrittenSegment(copy.1, copy.crc32c(), workers.clone())).collect();
+    desk.say(1, Message::request(2, CommitArray { version, segments }));
+    match desk.heard(1).pop().map(|message| message.body) {
+        Some(Body::ArrayCommitted(committed)) => assert_eq!(committed.crc32c, Some(crc32c(&bytes))),
+        other => panic!("{other:?}"),
+    }
+}
+
 // ---- not enough workers ----
 
 fn refusal(desk: &mut Desk) -> (ErrorCode, String) {

@@ -725,6 +725,7 @@ fn replicas_receive_a_result_that_takes_longer_to_compute_than_to_move() {
     fetches(&mut desk, 20, 9);
     let complete = completed(&mut desk);
     assert_eq!((complete.copies, complete.replicas.as_str()), (2, "received"));
+    assert_eq!(complete.receipt.expect("a receipt").network_bytes, bytes);
 }
 
 #[test]

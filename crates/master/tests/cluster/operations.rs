@@ -229,6 +229,26 @@ fn a_segment_that_is_computed_again_takes_no_other_from_the_queues() {
     assert_eq!(completed(&mut desk).copies, 2);
 }
 
+#[test]
+fn nobody_computes_with_what_it_is_still_fetching() {
+    let mut desk = arrays_that_lie_apart();
+    desk.sent.clear();
+    let apply = ApplyOperation {
+        array_id: "b".into(),
+        operation: "x + a".into(),
+        into: None,
+        replace: false,
+        no_wait: false,
+        inline: false,
+    };
+    desk.say(1, Message::request(5, apply));
+    let copy = told_to_fetch(&mut desk, 10)[0];
+    desk.wait(100, &[11, 21]);
+    assert_eq!(instructions(&mut desk, 10), []);
+    fetched(&mut desk, 10, copy, None);
+    assert_eq!(instructions(&mut desk, 10).len(), 1);
+}
+
 /// w1 has fetched `b`, which two operations read.
 #[test]
 fn what_was_fetched_for_two_operations_goes_when_the_last_one_ends() {

@@ -22,6 +22,8 @@ mod figures;
 mod hearing;
 #[path = "cluster/limits.rs"]
 mod limits;
+#[path = "cluster/operations.rs"]
+mod operations;
 #[path = "cluster/reads.rs"]
 mod reads;
 #[path = "cluster/registration.rs"]
@@ -30,6 +32,12 @@ mod registration;
 mod sessions;
 #[path = "cluster/uploads.rs"]
 mod uploads;
+
+/// When the master of a [`Desk`] starts, by the clock of its machine, which has been on for a while by then.
+const STARTED: Duration = Duration::from_secs(7200);
+
+/// The same in milliseconds since 1970.
+const STARTED_UNIX_MS: u64 = 1_795_216_748_000;
 
 /// A cluster whose log writes at once, unless it is slow, and whose peers are this test.
 struct Desk {
@@ -52,25 +60,29 @@ impl Desk {
     }
 
     fn with_replication(replication: u32) -> Desk {
-        Desk::start(replication, Catalog::default(), Vec::new())
+        Desk::start(replication, 1, Catalog::default(), Vec::new())
+    }
+
+    fn with_min_copies(min_copies: u32) -> Desk {
+        Desk::start(2, min_copies, Catalog::default(), Vec::new())
     }
 
     fn with_log(catalog: Catalog, log: Vec<Command>) -> Desk {
-        Desk::start(2, catalog, log)
+        Desk::start(2, 1, catalog, log)
     }
 
-    fn start(replication: u32, catalog: Catalog, log: Vec<Command>) -> Desk {
-        let config = Config { replication, min_copies: 1, address: "here".into(), data_dir: "nowhere".into() };
+    fn start(replication: u32, min_copies: u32, catalog: Catalog, log: Vec<Command>) -> Desk {
+        let config = Config { replication, min_copies, address: "here".into(), data_dir: "nowhere".into() };
         let mut counter = 0_u128;
         let entropy = move || {
             counter += 1;
             counter
         };
-        let now = Now { elapsed: Duration::ZERO, unix_ms: 1_795_216_748_000 };
+        let now = Now { elapsed: STARTED, unix_ms: STARTED_UNIX_MS };
         let cluster = Cluster::new(config, catalog, now, Box::new(entropy));
         let mut desk = Desk {
             cluster,
-            now: Duration::ZERO,
+            now: STARTED,
             log,
             log_is_slow: false,
             unwritten: Vec::new(),
@@ -83,7 +95,8 @@ impl Desk {
     }
 
     fn step(&mut self, event: Event) {
-        let now = Now { elapsed: self.now, unix_ms: 1_795_216_748_000 + self.now.as_millis() as u64 };
+        let since_start_ms = (self.now - STARTED).as_millis() as u64;
+        let now = Now { elapsed: self.now, unix_ms: STARTED_UNIX_MS + since_start_ms };
         for effect in self.cluster.step(now, event) {
             match effect {
                 Effect::Send { conn, message } => self.sent.push((conn, message)),
@@ -293,30 +306,39 @@ fn registration_at_level_1(id: &str, cores: u32) -> Message {
     message
 }
 
-/// Worker w1 (connection 10) speaks level 1 and is the primary of an array `a`; w2 (connection 20), one of ours, has come
-/// later and has fetched a copy. The operation has been asked for.
+/// Worker w1 (connection 10) speaks level 1 and is the primary of an array `a` of one segment; w2 (connection 20), one of ours, has
+/// come later and has fetched a copy. The operation has been asked for.
 fn level_1_and_ours() -> Desk {
+    level_1_and_ours_with(&[4])
+}
+
+/// The same with segments of these lengths.
+fn level_1_and_ours_with(lengths: &[u64]) -> Desk {
     let mut desk = Desk::new();
     desk.register_with(10, "w1", 1, registration_at_level_1("w1", 2));
     desk.client(1);
-    let create = CreateArray { array_id: "a".into(), dtype: array::DType::Int32, shape: vec![4], replace: false };
-    desk.say(1, Message::request(1, create));
-    let reserve =
-        desk.heard(10).into_iter().find(|message| matches!(message.body, Body::Reserve(_))).expect("a reserve");
-    desk.say(10, Message::reply(&reserve.head, Reserved {}));
-    let version = match desk.heard(1).pop().map(|message| message.body) {
-        Some(Body::WritePlan(plan)) => plan.version,
-        other => panic!("{other:?}"),
-    };
-    let copy = CopyRecord(version, 0, 7, 16);
-    desk.say(10, Message::new(CopiesChanged { stored: vec![copy], broken: vec![] }));
-    let segments = vec![WrittenSegment(0, 7, vec!["w1".into()])];
-    desk.say(1, Message::request(2, CommitArray { version, segments }));
+    store_on(&mut desk, &[10], 1, "a", lengths);
     desk.register(20, "w2", 1, vec![]);
     desk.wait(100, &[11, 21]);
-    fetches(&mut desk, 20, 7);
+    told_to_fetch(&mut desk, 20).into_iter().for_each(|copy| fetched(&mut desk, 20, copy, None));
     desk.sent.clear();
     desk.say(1, apply_to_a(3));
+    desk
+}
+
+/// Workers w1 (connection 10) and w2 (connection 20) have one copy each: w1 that of an array `a`, w2 that of an array `b` of as many
+/// elements, [`LONG`].
+fn arrays_that_lie_apart() -> Desk {
+    let mut desk = Desk::with_replication(1);
+    desk.register(10, "w1", 1, vec![]);
+    desk.client(1);
+    store_on(&mut desk, &[10], 1, "a", &[LONG]);
+    desk.register(20, "w2", 1, vec![]);
+    desk.wait(450, &[21]); // w1 is as good as silent, and gets nothing new
+    desk.wait(100, &[21]);
+    assert_eq!(desk.state("w1"), WorkerState::Suspect);
+    store_on(&mut desk, &[20], 3, "b", &[LONG]);
+    desk.wait(50, &[11, 21]);
     desk
 }
 
@@ -333,15 +355,26 @@ fn computed(asked: &(Message, VersionId, bool), crc32c: u32) -> Message {
     Message::reply(&asked.0.head, SegmentResult { copies, busy_us: 1, ..SegmentResult::of(asked.1) })
 }
 
-/// A worker is asked to fetch a copy with this checksum, and does.
-fn fetches(desk: &mut Desk, conn: ConnId, crc32c: u32) {
-    let asked = desk.heard(conn).into_iter().find_map(|message| match message.body {
+/// Copies that a worker was told to fetch since it was looked at last.
+fn told_to_fetch(desk: &mut Desk, conn: ConnId) -> Vec<CopyRecord> {
+    let told = desk.heard(conn).into_iter();
+    let told = told.filter_map(|message| match message.body {
         Body::RecoverData(recover) => Some(recover.copy),
         _ => None,
     });
-    let copy = asked.expect("it is asked to fetch");
+    told.collect()
+}
+
+fn fetched(desk: &mut Desk, conn: ConnId, copy: CopyRecord, error: Option<ErrorCode>) {
+    let error = error.map(|code| WireError::new(code, "no"));
+    desk.say(conn, Message::new(RecoveryComplete { copy, busy_us: None, error }));
+}
+
+/// A worker is asked to fetch a copy with this checksum, and does.
+fn fetches(desk: &mut Desk, conn: ConnId, crc32c: u32) {
+    let copy = *told_to_fetch(desk, conn).first().expect("it is asked to fetch");
     assert_eq!(copy.crc32c(), crc32c);
-    desk.say(conn, Message::new(RecoveryComplete { copy, busy_us: None, error: None }));
+    fetched(desk, conn, copy, None);
 }
 
 fn completed(desk: &mut Desk) -> OperationComplete {
@@ -353,11 +386,24 @@ fn completed(desk: &mut Desk) -> OperationComplete {
 
 /// Asks for `example2` on the array `a`.
 fn apply_to_a(id: u64) -> Message {
-    let (array_id, operation) = ("a".into(), "example2".into());
+    operation_on_a(id, "example2")
+}
+
+fn operation_on_a(id: u64, operation: &str) -> Message {
+    let (array_id, operation) = ("a".into(), operation.into());
     Message::request(
         id,
         ApplyOperation { array_id, operation, into: None, replace: false, no_wait: false, inline: false },
     )
+}
+
+/// What an operation on the array `a` would do.
+fn explain(desk: &mut Desk, operation: &str) -> Explanation {
+    desk.say(1, Message::request(900, Explain { array_id: "a".into(), operation: operation.into() }));
+    match desk.heard(1).pop().map(|message| message.body) {
+        Some(Body::Explanation(explanation)) => explanation,
+        other => panic!("{other:?}"),
+    }
 }
 
 fn two_workers() -> Desk {
@@ -500,7 +546,7 @@ fn outcomes_survive_the_master() {
 #[test]
 fn an_old_unknown_session_is_replaced() {
     let mut desk = two_workers();
-    let old = uuid::Builder::from_unix_timestamp_millis(1_795_216_748_000 - 2 * 3_600_000, &[1; 10]).into_uuid();
+    let old = uuid::Builder::from_unix_timestamp_millis(STARTED_UNIX_MS - 2 * 3_600_000, &[1; 10]).into_uuid();
     desk.say(2, Message::new(Hello { session: Some(old), ..Hello::new(Role::Client) }));
     match &desk.heard(2)[0].body {
         Body::Hello(hello) => assert_ne!(hello.session, Some(old), "outcomes of it may have been forgotten"),
@@ -679,6 +725,7 @@ fn replicas_receive_a_result_that_takes_longer_to_compute_than_to_move() {
     fetches(&mut desk, 20, 9);
     let complete = completed(&mut desk);
     assert_eq!((complete.copies, complete.replicas.as_str()), (2, "received"));
+    assert_eq!(complete.receipt.expect("a receipt").network_bytes, bytes);
 }
 
 #[test]

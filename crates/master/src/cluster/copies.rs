@@ -23,6 +23,9 @@ const ESTRANGED: Duration = Duration::from_secs(10);
 /// Copies one worker fetches at a time: two are under way, the others keep it from waiting for the master.
 const TRANSFERS_PER_WORKER: usize = 4;
 
+/// Copies that repair looks for at a time, for each worker: some have no target now, so more than can be started.
+const REPAIRS_PER_WORKER: usize = 2 * TRANSFERS_PER_WORKER;
+
 /// With two copies or more left, repair waits this long for the worker to come back; then no byte has to move.
 const REPAIR_GRACE: Duration = Duration::from_secs(1);
 
@@ -30,9 +33,16 @@ const REPAIR_GRACE: Duration = Duration::from_secs(1);
 const AT_WORK: Duration = Duration::from_secs(1);
 
 impl Cluster {
-    /// Verified copies that a write needs before it is acknowledged.
+    /// Copies that something can have with the workers there are.
     pub(super) fn required_copies(&self, replication: u32) -> usize {
         self.members.values().filter(|member| member.stays()).count().min(replication as usize)
+    }
+
+    /// Verified copies that a write needs before it is acknowledged: as many as there can be, and those that are demanded even if
+    /// there are too few workers for them.
+    pub(super) fn acknowledged_copies(&self, replication: u32) -> usize {
+        let demanded = self.config.min_copies.min(replication).max(1) as usize;
+        self.required_copies(replication).max(demanded)
     }
 
     /// Those who have a copy now, in the order given, then any others.
@@ -191,7 +201,7 @@ impl Cluster {
         let grace_over = self.now.elapsed >= self.last_down + REPAIR_GRACE;
         let workers = self.placeable().count() as u32;
         // Only so many can be started before all workers are busy; the rest is for later.
-        let limit = workers as usize * TRANSFERS_PER_WORKER * 2;
+        let limit = workers as usize * REPAIRS_PER_WORKER;
         let fewest = if planted::bug!(LastCopyNotRepaired) { 2 } else { 1 };
         let worth_it =
             |(copies, _): &&(u32, CopyId)| *copies >= fewest && *copies < workers && (*copies == 1 || grace_over);

@@ -88,6 +88,8 @@ mod tests {
         assert!(!costs.receives(ONE, 1));
         costs.computed(OTHER, MIB, 1_000_000);
         assert!(!costs.receives(ONE, 1) && costs.receives(OTHER, 1));
+        costs.computed(ONE, MIB, 1_000);
+        assert!(!costs.receives(ONE, 1) && costs.receives(OTHER, 1), "a nanosecond a byte, and still a thousand");
     }
 
     #[test]

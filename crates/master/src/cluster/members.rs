@@ -212,11 +212,6 @@ impl Member {
         held.map(|(copy, (crc32c, bytes))| CopyRecord(copy.version(), copy.segment(), *crc32c, *bytes))
     }
 
-    /// The versions it holds copies of.
-    fn versions(&self) -> BTreeSet<VersionId> {
-        self.held.keys().map(|copy| copy.version()).collect()
-    }
-
     /// Takes note that it holds a copy. True if that is news.
     pub fn add(&mut self, copy: CopyRecord) -> bool {
         let news = self.held.insert(copy.id(), (copy.crc32c(), copy.bytes()));
@@ -567,7 +562,8 @@ impl Cluster {
             assert_eq!(digest, member.digest, "the digest follows from what is held");
             let bytes: u128 = member.held.values().map(|(_, bytes)| u128::from(*bytes)).sum();
             assert_eq!(bytes, member.held_bytes, "so does their size");
-            for version in member.versions() {
+            let versions: BTreeSet<VersionId> = member.held.keys().map(|copy| copy.version()).collect();
+            for version in versions {
                 let named = self.catalog.version(version).is_some();
                 assert!(named || self.is_needed(version), "{worker} keeps {version}, which nobody needs");
             }

@@ -149,11 +149,21 @@ mod tests {
         let candidates = [worker("a", 1, 1 << 30), worker("b", 3, 1 << 30), worker("c", 4, 2 << 30)];
         let placed = place(&[1000; 80], 80 * 125, 2, &candidates);
         assert_eq!([count(&placed, "a", true), count(&placed, "b", true), count(&placed, "c", true)], [10, 30, 40]);
+        let copies = ["a", "b", "c"].map(|id| count(&placed, id, false));
+        assert!(copies[2] >= 78 && copies[0].abs_diff(copies[1]) <= 1, "{copies:?}");
         let equal: Vec<_> = ["a", "b", "c", "d"].map(|id| worker(id, 2, 1 << 30)).to_vec();
         let placed = place(&[1000; 64], 64 * 125, 2, &equal);
         for id in ["a", "b", "c", "d"] {
             assert_eq!(count(&placed, id, true), 16, "{id}");
             assert_eq!(count(&placed, id, false), 32, "{id}");
+        }
+    }
+
+    #[test]
+    fn a_single_segment_goes_to_who_has_most_threads_and_its_copy_to_who_has_most_memory() {
+        let candidates = [worker("a", 2, 2 << 30), worker("b", 8, 1 << 30), worker("c", 4, 4 << 30)];
+        for len in 1..50 {
+            assert_eq!(place(&[8 * len], len, 2, &candidates), [["b", "c"].map(WorkerId::from)]);
         }
     }
 

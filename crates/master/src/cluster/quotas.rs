@@ -19,12 +19,12 @@ pub struct Quotas {
 
 impl Default for Quotas {
     fn default() -> Quotas {
-        Quotas {
-            requests_per_address: limits::REQUESTS_PER_ADDRESS_MAX,
-            bytes_pending: 4 * limits::JSON_PAYLOAD_BYTES_MAX as usize, // four of the longest
-        }
+        Quotas { requests_per_address: limits::REQUESTS_PER_ADDRESS_MAX, bytes_pending: BYTES_PENDING_MAX }
     }
 }
+
+/// Bytes of all requests pending, if nothing else is said: four of the longest.
+const BYTES_PENDING_MAX: usize = 4 * limits::JSON_PAYLOAD_BYTES_MAX as usize;
 
 /// Requests pending in all.
 pub const PENDING_MAX: usize = 10_000;

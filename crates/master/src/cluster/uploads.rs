@@ -474,7 +474,7 @@ impl Cluster {
         let (key, dtype) = (committing.key, upload.dtype);
         let segments = committing.segments.clone();
         let reports_pending = self.now.elapsed < committing.reports_until;
-        let required = self.required_copies(self.config.replication).max(1);
+        let required = self.acknowledged_copies(self.config.replication);
         let (mut missing, mut waiting, mut held) = (Vec::new(), !self.settled(), Vec::new());
         for WrittenSegment(segment, crc32c, acknowledged) in segments {
             let upload = &self.uploads[&version];

@@ -2,21 +2,6 @@
 
 use super::*;
 
-/// Segments that a worker was told to fetch since it was looked at last.
-fn told_to_fetch(desk: &mut Desk, conn: ConnId) -> Vec<CopyRecord> {
-    let told = desk.heard(conn).into_iter();
-    let told = told.filter_map(|message| match message.body {
-        Body::RecoverData(recover) => Some(recover.copy),
-        _ => None,
-    });
-    told.collect()
-}
-
-fn fetched(desk: &mut Desk, conn: ConnId, copy: CopyRecord, error: Option<ErrorCode>) {
-    let error = error.map(|code| WireError::new(code, "no"));
-    desk.say(conn, Message::new(RecoveryComplete { copy, busy_us: None, error }));
-}
-
 /// Worker w1 (connection 10) has the only copy of all ten segments of an array; w2 (connection 20) has just come. Gives what it is
 /// told to fetch.
 fn ten_thin_segments() -> (Desk, Vec<CopyRecord>) {
@@ -69,13 +54,33 @@ fn repair_gives_way_to_clients_who_have_asked_for_work_within_a_second() {
     desk.wait(950, &[11, 21]);
     fetched(&mut desk, 20, first[0].0, None);
     assert!(told(&mut desk)[0].1, "it may ask for more");
-    desk.wait(100, &[11, 21]);
+    desk.wait(50, &[11, 21]);
     desk.say(1, Message::request(90, Status {}));
     fetched(&mut desk, 20, first[1].0, None);
     assert!(!told(&mut desk)[0].1, "whoever looks how things are does not mind");
     desk.say(1, Message::request(91, GetResult { array_id: "nobody's".into(), array: false, range: None }));
     fetched(&mut desk, 20, first[2].0, None);
     assert!(told(&mut desk)[0].1);
+    desk.say(1, apply_to_a(92));
+    desk.wait(5_000, &[11, 21]);
+    desk.sent.clear();
+    fetched(&mut desk, 20, first[3].0, None);
+    assert!(told(&mut desk)[0].1, "it waits for an operation");
+}
+
+#[test]
+fn repair_gives_way_to_uploads() {
+    let (mut desk, copies) = ten_thin_segments();
+    desk.say(1, create(5, "b", 4));
+    desk.reserved(&[10, 20]);
+    desk.wait(5_000, &[11, 21]);
+    desk.sent.clear();
+    fetched(&mut desk, 20, copies[0], None);
+    let told = desk.heard(20).into_iter().find_map(|message| match message.body {
+        Body::RecoverData(recover) => Some(recover.background),
+        _ => None,
+    });
+    assert_eq!(told, Some(true));
 }
 
 #[test]
@@ -100,6 +105,60 @@ fn a_copy_that_could_not_be_fetched_is_asked_for_again_a_quarter_of_a_second_lat
     assert_eq!(told_to_fetch(&mut desk, 20), [told[0]]);
     fetched(&mut desk, 20, told[0], None);
     assert_eq!(desk.cluster.catalog().under_replicated().len(), 0);
+}
+
+#[test]
+fn a_copy_that_could_not_be_fetched_is_no_reason_to_fetch_five_at_a_time() {
+    let (mut desk, told) = ten_thin_segments();
+    fetched(&mut desk, 20, told[0], Some(ErrorCode::NotHeld));
+    assert_eq!(told_to_fetch(&mut desk, 20).len(), 1, "one in its place");
+    desk.wait(1_000, &[11, 21]);
+    assert_eq!(told_to_fetch(&mut desk, 20), []);
+}
+
+#[test]
+fn the_death_of_another_worker_does_not_change_when_a_copy_is_asked_for_again() {
+    let (mut desk, told) = ten_thin_segments();
+    desk.register(90, "w9", 1, vec![]);
+    desk.sent.clear();
+    told.iter().for_each(|copy| fetched(&mut desk, 20, *copy, Some(ErrorCode::NotHeld)));
+    desk.step(Event::Disconnected { conn: 90, why: "killed".into() });
+    let thin = |desk: &mut Desk| {
+        loop {
+            let told = told_to_fetch(desk, 20);
+            if told.is_empty() {
+                return desk.cluster.catalog().under_replicated().len();
+            }
+            told.into_iter().for_each(|copy| fetched(desk, 20, copy, None));
+        }
+    };
+    assert_eq!(thin(&mut desk), 4);
+    desk.wait(250, &[11, 21]);
+    assert_eq!(thin(&mut desk), 0);
+}
+
+#[test]
+fn a_worker_is_told_to_fetch_what_it_has_room_for() {
+    let mut desk = Desk::new();
+    desk.register(10, "w1", 1, vec![]);
+    desk.client(1);
+    store_on(&mut desk, &[10], 1, "a", &[LONG; 10]);
+    let mut message = registration("w2", 1, None, vec![]);
+    let Body::RegisterWorker(register) = &mut message.body else { unreachable!() };
+    register.hello.as_mut().expect("it says hello").memory_bytes = 3 * LONG * 4;
+    desk.register_with(20, "w2", 1, message);
+    assert_eq!(told_to_fetch(&mut desk, 20).len(), 3);
+}
+
+#[test]
+fn the_end_of_an_array_is_nothing_to_those_who_fetch_another() {
+    let (mut desk, told) = ten_thin_segments();
+    store_on(&mut desk, &[10, 20], 3, "b", &[4]);
+    desk.say(1, Message::request(5, DeleteArray { array_id: "b".into() }));
+    assert_eq!(desk.cluster.cluster_status().transfers, 4);
+    fetched(&mut desk, 20, told[0], None);
+    let holders = desk.cluster.catalog().segment(told[0].id()).map(|segment| segment.holders.len());
+    assert_eq!(holders, Some(2));
 }
 
 #[test]
@@ -183,6 +242,62 @@ fn what_a_draining_worker_holds_alone_is_copied_before_it_may_leave() {
         told.extend(told_to_fetch(&mut desk, 20));
     }
     assert_eq!(desk.heard_kinds(10), ["WORKER_STATUS"]);
+}
+
+#[test]
+fn a_draining_worker_stays_until_the_operations_are_over_that_it_computes_for() {
+    let mut desk = two_workers();
+    store(&mut desk, 1, "a");
+    desk.sent.clear();
+    desk.say(1, apply_to_a(3));
+    let [first, second] = [10, 20].map(|conn| asked_to_compute(&mut desk, conn).expect("both are asked"));
+    desk.say(10, Message::new(WorkerStatus { state: WorkerStage::Draining }));
+    desk.wait(50, &[11, 21]);
+    assert_eq!(desk.heard_kinds(10), [""; 0], "it computes");
+    desk.say(10, computed(&first, 5));
+    desk.wait(50, &[11, 21]);
+    assert_eq!(desk.heard_kinds(10), [""; 0], "it has a result that is in no list yet");
+    desk.say(20, computed(&second, 5));
+    completed(&mut desk);
+    assert_eq!(desk.heard_kinds(10), ["WORKER_STATUS"]);
+}
+
+/// Two of three copies are left, so nobody is in a hurry at first.
+#[test]
+fn all_workers_fetch_at_once_what_a_death_has_left_thin() {
+    let mut desk = Desk::with_replication(3);
+    desk.register(10, "w1", 1, vec![]);
+    desk.register(20, "w2", 1, vec![]);
+    desk.client(1);
+    store_on(&mut desk, &[10, 20], 1, "a", &[LONG; 64]);
+    desk.register(90, "w9", 1, vec![]);
+    desk.step(Event::Disconnected { conn: 90, why: "killed".into() });
+    let others = [30, 40, 50, 60];
+    others.iter().for_each(|conn| desk.register(*conn, &format!("w{}", conn / 10), 1, vec![]));
+    let beats = [11, 21, 31, 41, 51, 61];
+    desk.wait(950, &beats);
+    assert_eq!(others.map(|conn| told_to_fetch(&mut desk, conn).len()), [0; 4]);
+    desk.wait(50, &beats);
+    assert_eq!(others.map(|conn| told_to_fetch(&mut desk, conn).len()), [4; 4]);
+}
+
+/// Whoever has not told yet what it holds may have the copy.
+#[test]
+fn after_a_start_nothing_is_fetched_before_all_workers_have_told_what_they_hold() {
+    let mut first = Desk::new();
+    first.register(10, "w1", 1, vec![]);
+    first.client(1);
+    let version = store_on(&mut first, &[10], 1, "a", &[4]);
+    first.register(30, "w3", 1, vec![]);
+    let mut catalog = Catalog::default();
+    (1..).zip(&first.log).for_each(|(index, command)| drop(catalog.apply(index, command)));
+    let mut desk = Desk::with_log(catalog, first.log.clone());
+    desk.register(10, "w1", 1, vec![CopyRecord(version, 0, 7, 16)]);
+    desk.register(20, "w2", 1, vec![]);
+    desk.wait(2_950, &[11, 21]);
+    assert_eq!(told_to_fetch(&mut desk, 20), []);
+    desk.wait(50, &[11, 21]);
+    assert_eq!(told_to_fetch(&mut desk, 20).len(), 1, "w3 does not come any more");
 }
 
 #[test]

@@ -53,6 +53,27 @@ fn an_operation_ends_with_the_deadline_of_its_request() {
 }
 
 #[test]
+fn whoever_asks_for_an_operation_that_took_too_long_is_told_which_segments_were_missing() {
+    let mut desk = two_workers();
+    store_two_segments(&mut desk, 1, "a");
+    desk.sent.clear();
+    desk.say(1, unattended(3));
+    let operation = completed(&mut desk).operation;
+    for conn in [10, 20] {
+        let asked = instruction(&mut desk, conn);
+        let copies = vec![CopyRecord(asked.1, 0, 5, LONG * 4)];
+        desk.say(conn, Message::reply(&asked.0.head, SegmentResult { copies, ..SegmentResult::of(asked.1) }));
+    }
+    desk.now += Duration::from_secs(600);
+    desk.step(Event::Tick);
+    desk.say(1, wait_for(4, operation));
+    match desk.heard(1).pop().map(|message| message.body) {
+        Some(Body::Error(error)) => assert_eq!((error.code, error.segments), (ErrorCode::DeadlineExceeded, vec![1])),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
 fn whoever_waits_for_an_operation_of_another_one_does_not_end_it_with_his_deadline() {
     let mut desk = two_workers();
     store(&mut desk, 1, "a");
@@ -159,6 +180,22 @@ fn a_segment_that_no_worker_can_compute_is_tried_three_times() {
     }
     assert_eq!(desk.heard_error(1), Some(ErrorCode::Internal));
     assert_eq!(asked_to_compute(&mut desk, 10), None);
+}
+
+#[test]
+fn what_is_missing_for_a_segment_is_fetched_eight_times_at_most() {
+    let mut desk = arrays_that_lie_apart();
+    desk.sent.clear();
+    desk.say(1, operation_on_a(5, "x + b"));
+    for _try in 0..8 {
+        let told = told_to_fetch(&mut desk, 10);
+        assert_eq!(told.len(), 1);
+        fetched(&mut desk, 10, told[0], Some(ErrorCode::NotHeld));
+        assert_eq!(desk.heard(1), []);
+        desk.wait(250, &[11, 21]);
+    }
+    assert_eq!(desk.heard_error(1), Some(ErrorCode::Internal));
+    assert_eq!(told_to_fetch(&mut desk, 10), []);
 }
 
 #[test]

@@ -2,14 +2,6 @@
 
 use super::*;
 
-fn explain(desk: &mut Desk, operation: &str) -> Explanation {
-    desk.say(1, Message::request(900, Explain { array_id: "a".into(), operation: operation.into() }));
-    match desk.heard(1).pop().map(|message| message.body) {
-        Some(Body::Explanation(explanation)) => explanation,
-        other => panic!("{other:?}"),
-    }
-}
-
 /// Of each worker: segments, bytes read, bytes written, memory.
 fn shares(receipt: &Receipt) -> Vec<(&str, u32, u64, u64, u64)> {
     let share =
@@ -49,20 +41,34 @@ fn a_reduction_reads_one_copy_and_writes_nothing() {
     assert!(estimate.workers.iter().all(|worker| worker.memory_bytes == 0));
 }
 
-#[test]
-fn what_is_costly_is_moved_to_replicas() {
-    let mut desk = two_workers();
-    store_two_segments(&mut desk, 1, "a");
+/// The array `a` of two segments on these workers with so many threads each, after an operation `example2` on it that has taken 100 ns
+/// a byte.
+fn after_a_costly_operation(conns: &[ConnId], cores: u32) -> Desk {
+    let mut desk = Desk::new();
+    for conn in conns {
+        let id = format!("w{}", conn / 10);
+        let mut message = registration(&id, 1, None, vec![]);
+        let Body::RegisterWorker(register) = &mut message.body else { unreachable!() };
+        register.cores = cores;
+        desk.register_with(*conn, &id, 1, message);
+    }
+    desk.client(1);
+    store_on(&mut desk, conns, 1, "a", &[LONG, LONG]);
     desk.sent.clear();
     desk.say(1, apply_to_a(3));
-    // 100 ns a byte, on each: the next time the replica receives.
-    for conn in [10, 20] {
-        let asked = asked_to_compute(&mut desk, conn).expect("it is asked");
+    for conn in conns {
+        let asked = asked_to_compute(&mut desk, *conn).expect("it is asked");
         let copies: Vec<CopyRecord> = (0..2).map(|segment| CopyRecord(asked.1, segment, 9, SEGMENT)).collect();
         let result = SegmentResult { copies, busy_us: 2 * SEGMENT / 10, ..SegmentResult::of(asked.1) };
-        desk.say(conn, Message::reply(&asked.0.head, result));
+        desk.say(*conn, Message::reply(&asked.0.head, result));
     }
     assert_eq!(completed(&mut desk).replicas, "recomputed");
+    desk
+}
+
+#[test]
+fn what_is_costly_is_moved_to_replicas() {
+    let mut desk = after_a_costly_operation(&[10, 20], 2);
     let explanation = explain(&mut desk, "example2");
     assert_eq!((explanation.replicas.as_str(), explanation.copies), ("received", 2));
     let estimate = explanation.estimate;
@@ -70,21 +76,29 @@ fn what_is_costly_is_moved_to_replicas() {
     assert_eq!(estimate.network_bytes, 2 * SEGMENT);
     assert_eq!(estimate.workers.iter().map(|worker| worker.segments).sum::<u32>(), 2);
     assert!(estimate.workers.iter().all(|worker| worker.memory_bytes == 2 * SEGMENT), "both keep a copy of each");
+    assert_eq!(explain(&mut desk, "x + 1").replicas, "recomputed", "that is another program, which nobody has tried");
 }
 
-/// w1 has `a` and w2 has `b`, each alone.
+#[test]
+fn what_many_threads_compute_sooner_than_it_is_moved_is_computed_by_each() {
+    for (cores, replicas) in [(40, "received"), (60, "recomputed")] {
+        let mut desk = after_a_costly_operation(&[10, 20], cores);
+        desk.register_with(30, "w3", 1, registration_at_level_1("w3", 100)); // which uses one, and receives
+        assert_eq!(explain(&mut desk, "example2").replicas, replicas, "{cores} threads");
+    }
+}
+
+#[test]
+fn a_single_copy_is_moved_nowhere_however_costly() {
+    let mut desk = after_a_costly_operation(&[10], 2);
+    let explanation = explain(&mut desk, "example2");
+    assert_eq!((explanation.replicas.as_str(), explanation.copies), ("recomputed", 1));
+    assert_eq!(explanation.estimate.network_bytes, 0);
+}
+
 #[test]
 fn what_lies_apart_is_fetched_first() {
-    let mut desk = Desk::with_replication(1);
-    desk.register(10, "w1", 1, vec![]);
-    desk.client(1);
-    store_on(&mut desk, &[10], 1, "a", &[LONG]);
-    desk.register(20, "w2", 1, vec![]);
-    desk.wait(450, &[21]); // w1 is as good as silent, and gets nothing new
-    desk.wait(100, &[21]);
-    assert_eq!(desk.state("w1"), WorkerState::Suspect);
-    store_on(&mut desk, &[20], 3, "b", &[LONG]);
-    desk.wait(50, &[11, 21]);
+    let mut desk = arrays_that_lie_apart();
     let explanation = explain(&mut desk, "x + b");
     let estimate = explanation.estimate;
     assert_eq!(estimate.network_bytes, SEGMENT);

@@ -166,6 +166,54 @@ fn an_incident_tells_when_it_was_noticed_what_was_lost_and_when_all_was_whole_ag
 }
 
 #[test]
+fn an_incident_ends_when_its_copies_are_back_whatever_has_begun_since() {
+    let mut desk = two_workers();
+    store(&mut desk, 1, "a");
+    desk.register(30, "w3", 1, vec![]);
+    desk.sent.clear();
+    let ended = |desk: &Desk| -> Vec<bool> {
+        let incidents = desk.cluster.list_incidents().incidents.into_iter();
+        incidents.map(|incident| incident.redundancy_restored_ms.is_some()).collect()
+    };
+    desk.step(Event::Disconnected { conn: 10, why: "killed".into() });
+    desk.say(1, apply_to_a(9)); // it begins after the death, and nobody computes
+    assert_eq!(ended(&desk), [false]);
+    fetches(&mut desk, 30, 7);
+    assert_eq!(ended(&desk), [true]);
+}
+
+#[test]
+fn the_incident_of_a_start_ends_when_the_workers_have_told_what_they_hold() {
+    let mut first = two_workers();
+    let version = store(&mut first, 1, "a");
+    let mut catalog = Catalog::default();
+    (1..).zip(&first.log).for_each(|(index, command)| drop(catalog.apply(index, command)));
+    let mut desk = Desk::with_log(catalog, first.log.clone());
+    let ended = |desk: &Desk| desk.cluster.list_incidents().incidents[0].redundancy_restored_ms;
+    desk.wait(500, &[]);
+    assert_eq!(ended(&desk), None);
+    for (conn, id) in [(10, "w1"), (20, "w2")] {
+        desk.register(conn, id, 1, vec![CopyRecord(version, 0, 7, 16)]);
+    }
+    assert_eq!(ended(&desk), Some(500));
+}
+
+#[test]
+fn what_is_lost_keeps_open_the_incident_that_cost_it_and_no_other() {
+    let mut desk = Desk::with_replication(1);
+    desk.register(10, "w1", 1, vec![]);
+    desk.client(1);
+    store_on(&mut desk, &[10], 1, "a", &[4]);
+    desk.register(20, "w2", 1, vec![]);
+    for conn in [10, 20] {
+        desk.step(Event::Disconnected { conn, why: "killed".into() });
+    }
+    let ended = desk.cluster.list_incidents().incidents.into_iter();
+    let ended: Vec<bool> = ended.map(|incident| incident.redundancy_restored_ms.is_some()).collect();
+    assert_eq!(ended, [false, true]);
+}
+
+#[test]
 fn when_more_than_a_hundred_incidents_are_open_the_oldest_is_closed_as_it_is() {
     let mut desk = two_workers();
     let version = store(&mut desk, 1, "a");

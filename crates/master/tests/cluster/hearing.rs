@@ -38,6 +38,20 @@ fn who_owes_an_answer_and_gives_none_is_down_and_nobody_waits_for_it_any_longer(
 }
 
 #[test]
+fn who_is_told_to_fetch_a_copy_owes_an_answer() {
+    let mut desk = Desk::new();
+    desk.register(10, "w1", 1, vec![]);
+    desk.client(1);
+    store_on(&mut desk, &[10], 1, "a", &[4]);
+    desk.register(20, "w2", 1, vec![]);
+    assert_eq!(told_to_fetch(&mut desk, 20).len(), 1);
+    desk.wait_unanswered(600, &[11, 21]);
+    assert!(ping(&mut desk, 20).is_some());
+    desk.wait_unanswered(2_000, &[11, 21]);
+    assert_eq!((desk.state("w1"), desk.state("w2")), (WorkerState::Alive, WorkerState::Down));
+}
+
+#[test]
 fn who_says_that_it_hears_may_take_its_time() {
     let (mut desk, told) = asked_for_room();
     for _ in 0..20 {

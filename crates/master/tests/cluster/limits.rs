@@ -251,8 +251,8 @@ fn those_who_wait_for_room_take_turns_and_small_ones_pass() {
     let mut desk = one_worker(650 << 10);
     generate(&mut desk, 1, "large", 8 * KIB_32);
     generate(&mut desk, 2, "middle", 2 * KIB_32);
-    generate(&mut desk, 3, "small", 100);
-    desk.say(1, apply(4, "large", Some("b"))); // 577 of 650 KiB are taken then
+    generate(&mut desk, 3, "small", 600); // 9,600 bytes read and written, less than a 64th of all
+    desk.say(1, apply(4, "large", Some("b"))); // 581 of 650 KiB are taken then
     let running = asked(&mut desk);
     desk.say(2, apply(1, "large", Some("c")));
     desk.say(2, apply(2, "middle", Some("d"))); // there is room for this one, but the other came first
@@ -303,6 +303,162 @@ fn an_upload_does_not_take_the_room_of_operations_and_is_asked_for_again() {
 }
 
 #[test]
+fn an_operation_waits_for_the_room_of_all_that_have_begun() {
+    let mut desk = one_worker(96 << 10);
+    generate(&mut desk, 1, "a", KIB_32);
+    desk.say(1, apply(2, "a", None));
+    desk.say(1, apply(3, "a", None));
+    assert_eq!(asked(&mut desk).len(), 2, "they fit beside the array and each other, to the byte");
+    desk.say(1, apply(4, "a", None));
+    assert_eq!((asked(&mut desk), desk.heard(1)), (vec![], vec![]));
+}
+
+#[test]
+fn an_operation_waits_for_the_room_of_an_upload() {
+    let mut desk = one_worker(127 << 10);
+    generate(&mut desk, 1, "a", KIB_32);
+    let shape = vec![2 * KIB_32];
+    let create = CreateArray { array_id: "b".into(), dtype: DType::Float64, shape, replace: false };
+    desk.say(2, Message::request(1, create));
+    let reserve = desk.heard(10).pop().expect("it is asked for room");
+    let Body::Reserve(Reserve { version, .. }) = reserve.body else { panic!("{reserve:?}") };
+    desk.say(10, Message::reply(&reserve.head, Reserved {}));
+    desk.heard(2);
+    desk.say(1, apply(2, "a", None));
+    assert_eq!((asked(&mut desk), desk.heard(1)), (vec![], vec![]), "32 KiB beside 32 and 64 of 127");
+    desk.say(2, Message::request(2, AbandonArray { version }));
+    desk.wait(50, &[11]);
+    assert_eq!(asked(&mut desk).len(), 1);
+}
+
+/// w2 is fetching a copy of `b` when there is hardly room for it and for the result.
+#[test]
+fn an_operation_waits_for_the_room_of_copies_that_are_being_fetched() {
+    let mut desk = one_worker(1 << 30);
+    generate(&mut desk, 1, "b", KIB_32);
+    let mut message = registration("w2", 1, None, vec![]);
+    let Body::RegisterWorker(register) = &mut message.body else { unreachable!() };
+    register.hello.as_mut().expect("it says hello").memory_bytes = 127 << 10;
+    desk.register_with(20, "w2", 1, message);
+    let copy = told_to_fetch(&mut desk, 20).pop().expect("the second copy");
+    let generate = |id, len: u64| {
+        let (array_id, generator, dtype) = (format!("c{id}"), format!("zeros({len})"), Some(DType::Float64));
+        Message::request(id, GenerateArray { array_id, generator, dtype, seed: 0, replace: true })
+    };
+    desk.step(Event::Disconnected { conn: 10, why: "killed".into() });
+    desk.sent.clear();
+    desk.say(1, generate(2, 3 * KIB_32));
+    assert_eq!((desk.heard_kinds(20), desk.heard(1)), (vec![], vec![]), "96 KiB beside 32 of 127");
+    fetched(&mut desk, 20, copy, Some(ErrorCode::NotHeld));
+    desk.wait(250, &[21]);
+    assert_eq!(desk.heard_kinds(20), ["PROCESS_SEGMENT"]);
+}
+
+/// Of two segments that the first operation makes, one is there already.
+fn half_done(memory_bytes: u64) -> Desk {
+    let mut desk = one_worker(memory_bytes);
+    generate(&mut desk, 1, "a", 2 * KIB_32);
+    desk.say(1, apply(2, "a", None));
+    let (mut instruction, ..) = asked(&mut desk).remove(0);
+    let Body::ProcessSegment(process) = &mut instruction.body else { unreachable!() };
+    process.segments.truncate(1);
+    done(&mut desk, &instruction);
+    assert_eq!(desk.cluster.list_operations().operations[0].done, 1);
+    desk
+}
+
+#[test]
+fn what_an_operation_has_made_already_it_does_not_need_once_more() {
+    let mut desk = half_done(192 << 10);
+    desk.say(1, apply(3, "a", None));
+    assert_eq!(asked(&mut desk).len(), 1, "64 KiB beside 64 of the array, 32 that are made and 32 that are to come");
+}
+
+#[test]
+fn what_an_operation_has_made_is_room_for_who_waits_for_its_end() {
+    let mut desk = half_done(150 << 10);
+    desk.say(1, apply(3, "a", None));
+    assert_eq!((asked(&mut desk), desk.heard(1)), (vec![], vec![]), "64 KiB beside 64 fit when the 32 are gone");
+}
+
+#[test]
+fn what_does_not_fit_even_alone_is_refused_at_once_though_others_run() {
+    let mut desk = one_worker(150 << 10);
+    generate(&mut desk, 1, "a", KIB_32);
+    generate(&mut desk, 2, "b", 2 * KIB_32);
+    desk.say(1, apply(3, "a", None));
+    assert_eq!(asked(&mut desk).len(), 1);
+    desk.say(1, apply(4, "b", None));
+    assert_eq!(error(&mut desk, 1).code, ErrorCode::InsufficientMemory);
+}
+
+#[test]
+fn whoever_is_refused_for_want_of_room_is_told_what_takes_most() {
+    let mut desk = one_worker(120 << 10);
+    generate(&mut desk, 1, "b", 100);
+    generate(&mut desk, 2, "a", KIB_32);
+    desk.say(1, apply(3, "a", None));
+    compute(&mut desk);
+    completed(&mut desk);
+    desk.say(1, apply(4, "a", Some("c")));
+    compute(&mut desk);
+    completed(&mut desk);
+    desk.say(1, apply(5, "a", Some("d")));
+    let error = error(&mut desk, 1);
+    assert!(error.message.contains("largest, in each copy: 'a' 64 KiB, 'c' 32 KiB, 'b' 800 B;"), "{error}");
+}
+
+/// Asks for the elements with the answer.
+fn with_elements(id: u64, array: &str, no_wait: bool) -> Message {
+    let (array_id, operation) = (array.into(), "x + 1".into());
+    Message::request(id, ApplyOperation { array_id, operation, into: None, replace: false, no_wait, inline: true })
+}
+
+#[test]
+fn elements_come_with_the_answer_up_to_a_size_and_for_whoever_waits() {
+    use protocol::limits::INLINE_BYTES_MAX;
+    let mut desk = one_worker(1 << 30);
+    generate(&mut desk, 1, "a", INLINE_BYTES_MAX / 8);
+    generate(&mut desk, 2, "b", INLINE_BYTES_MAX / 8 + 1);
+    let mut is_wanted = |id, array: &str, no_wait| {
+        desk.say(1, with_elements(id, array, no_wait));
+        let (instruction, ..) = asked(&mut desk).remove(0);
+        done(&mut desk, &instruction);
+        desk.heard(1);
+        matches!(instruction.body, Body::ProcessSegment(process) if !process.inline.is_empty())
+    };
+    assert_eq!([is_wanted(3, "a", false), is_wanted(4, "b", false), is_wanted(5, "a", true)], [true, false, false]);
+}
+
+#[test]
+fn elements_are_kept_for_512_operations_at_a_time() {
+    let mut desk = one_worker(1 << 30);
+    generate(&mut desk, 1, "a", 4);
+    let mut ask = |session: u64, id| {
+        let conn = 100 + session;
+        if id == 1 {
+            desk.client(conn);
+        }
+        desk.say(conn, with_elements(id, "a", false));
+    };
+    (0..8).for_each(|session| (1..=64).for_each(|id| ask(session, id)));
+    ask(8, 1);
+    let mut wanted = Vec::new();
+    loop {
+        let asked = asked(&mut desk);
+        if asked.is_empty() {
+            break;
+        }
+        for (message, ..) in &asked {
+            let Body::ProcessSegment(process) = &message.body else { unreachable!() };
+            wanted.push(!process.inline.is_empty());
+            done(&mut desk, message);
+        }
+    }
+    assert_eq!((wanted.len(), wanted.iter().filter(|wanted| **wanted).count()), (513, 512));
+}
+
+#[test]
 fn a_reduction_needs_no_room() {
     let mut desk = one_worker(33 << 10);
     generate(&mut desk, 1, "a", KIB_32);
@@ -311,6 +467,23 @@ fn a_reduction_needs_no_room() {
 }
 
 // ---- fairness ----
+
+#[test]
+fn a_client_with_many_operations_takes_little_of_one_with_a_single_one() {
+    let mut desk = one_worker(8 << 30);
+    generate(&mut desk, 1, "huge", 50_000_000);
+    (2..10).for_each(|id| desk.say(1, apply(id, "huge", None)));
+    desk.say(2, apply(1, "huge", None));
+    let single = desk.cluster.list_operations().operations.last().expect("it runs").operation;
+    let (mut of_single, mut of_many) = (0, 0);
+    while of_single < 10 {
+        for (instruction, of, segments) in asked(&mut desk) {
+            *if of == single { &mut of_single } else { &mut of_many } += segments;
+            done(&mut desk, &instruction);
+        }
+    }
+    assert!((10..60).contains(&of_many), "{of_many} segments of the eight others before ten of this one");
+}
 
 #[test]
 fn operations_with_small_segments_do_not_wait_for_those_with_large_ones() {

@@ -64,6 +64,56 @@ fn what_is_given_back_is_dropped_at_once_and_other_readers_keep_theirs() {
 }
 
 #[test]
+fn a_read_waits_for_a_worker_that_is_being_taken_in() {
+    let mut desk = two_workers();
+    let version = store(&mut desk, 1, "a");
+    for conn in [10, 20] {
+        desk.step(Event::Disconnected { conn, why: "killed".into() });
+    }
+    desk.wait(5_000, &[]);
+    desk.say(1, get(3, "a", None));
+    assert_eq!(desk.heard_error(1), Some(ErrorCode::SegmentsLost));
+    desk.log_is_slow = true;
+    desk.register(30, "w1", 2, vec![CopyRecord(version, 0, 7, 16)]);
+    desk.say(1, get(4, "a", None));
+    assert_eq!(desk.heard(1), [], "it has the copy, and the log does not know it yet");
+    desk.write_log();
+    assert_eq!(read_plan(&mut desk).version, version);
+}
+
+/// Its workers may have lost their connections meanwhile.
+#[test]
+fn a_master_that_stood_still_for_more_than_half_a_second_hopes_for_its_workers() {
+    for (still_ms, hopes) in [(500, false), (501, true)] {
+        let mut desk = two_workers();
+        store(&mut desk, 1, "a");
+        for conn in [10, 20] {
+            desk.step(Event::Disconnected { conn, why: "killed".into() });
+        }
+        desk.wait(5_000, &[]);
+        desk.now += Duration::from_millis(still_ms);
+        desk.say(1, get(3, "a", None));
+        assert_eq!(desk.heard_error(1).is_none(), hopes, "{still_ms} ms");
+        desk.step(Event::Tick);
+        desk.wait(2_950, &[]);
+        assert_eq!(desk.heard_error(1), None);
+        desk.wait(50, &[]);
+        assert_eq!(desk.heard_error(1).is_some(), hopes);
+    }
+}
+
+#[test]
+fn whoever_has_nothing_of_an_array_hears_nothing_of_its_end() {
+    let mut desk = two_workers();
+    let version = store(&mut desk, 1, "a");
+    desk.register(30, "w3", 1, vec![]);
+    desk.sent.clear();
+    desk.say(1, Message::request(3, DeleteArray { array_id: "a".into() }));
+    assert_eq!(desk.heard(30), []);
+    assert!(desk.is_told_to_drop(10, version) && desk.is_told_to_drop(20, version));
+}
+
+#[test]
 fn a_range_is_read_from_the_segments_that_it_touches() {
     let mut desk = two_workers();
     store_two_segments(&mut desk, 1, "a");

@@ -69,6 +69,7 @@ fn a_worker_is_told_to_drop_what_nobody_needs_and_nothing_else() {
 #[test]
 fn what_a_worker_says_of_itself_is_shown() {
     let mut desk = Desk::new();
+    desk.wait(100, &[]);
     let mut message = registration_with(|hello| {
         hello.zone = Some("north".into());
         hello.memory_bytes = 5000;

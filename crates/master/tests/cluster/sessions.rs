@@ -11,9 +11,10 @@ fn forgets(log: &[Command]) -> usize {
 
 #[test]
 fn a_session_of_exactly_an_hour_is_kept_and_an_older_one_replaced() {
-    let now = 1_795_216_748_000;
+    let now = STARTED_UNIX_MS + 500;
     for (made_ms, is_kept) in [(now - HOUR, true), (now - HOUR - 1, false), (now, true), (now - HOUR + 999, true)] {
         let mut desk = Desk::new();
+        desk.now += Duration::from_millis(500);
         let session = uuid::Builder::from_unix_timestamp_millis(made_ms, &[1; 10]).into_uuid();
         desk.say(1, Message::new(Hello { session: Some(session), ..Hello::new(Role::Client) }));
         match &desk.heard(1)[0].body {
@@ -23,12 +24,36 @@ fn a_session_of_exactly_an_hour_is_kept_and_an_older_one_replaced() {
     }
 }
 
+/// However old it is, nothing of it is forgotten.
+#[test]
+fn a_session_that_is_connected_or_has_outcomes_is_kept() {
+    let mut desk = two_workers();
+    let says_hello = |desk: &mut Desk, conn, session| {
+        desk.say(conn, Message::new(Hello { session: Some(session), ..Hello::new(Role::Client) }));
+        match &desk.heard(conn)[0].body {
+            Body::Hello(hello) => hello.session.expect("clients get a session"),
+            other => panic!("{other:?}"),
+        }
+    };
+    let [silent, busy] = [5, 6].map(|conn| desk.client(conn));
+    desk.now += Duration::from_secs(3590);
+    let delete = DeleteArray { array_id: "a".into() };
+    store(&mut desk, 1, "a");
+    desk.say(6, Message::request(1, delete));
+    assert_eq!(desk.heard_kinds(6), ["DONE"]);
+    desk.step(Event::Disconnected { conn: 6, why: "end of stream".into() });
+    desk.now += Duration::from_secs(3590);
+    assert_eq!(says_hello(&mut desk, 7, silent), silent, "it is connected");
+    assert_eq!(says_hello(&mut desk, 8, busy), busy, "it has deleted an array within the hour");
+    desk.step(Event::Disconnected { conn: 7, why: "end of stream".into() });
+    assert_ne!(says_hello(&mut desk, 9, silent), silent);
+}
+
 #[test]
 fn outcomes_of_a_session_that_asks_nothing_for_an_hour_are_forgotten() {
     let mut desk = two_workers();
     store(&mut desk, 1, "a");
-    desk.now = Duration::from_secs(3600); // by the clock of the log, not yet an hour after the creation
-    desk.now -= Duration::from_secs(60);
+    desk.now += Duration::from_secs(3540);
     desk.step(Event::Tick);
     assert_eq!(forgets(&desk.log), 0);
     desk.now += Duration::from_secs(60);

@@ -171,6 +171,42 @@ fn what_all_workers_together_have_no_room_for_is_refused_before_anybody_is_asked
 }
 
 #[test]
+fn room_that_a_worker_was_asked_for_is_not_asked_for_twice() {
+    let mut desk = Desk::new();
+    let mut message = registration("w1", 1, None, vec![]);
+    let Body::RegisterWorker(register) = &mut message.body else { unreachable!() };
+    register.hello.as_mut().expect("it says hello").memory_bytes = 31;
+    desk.register_with(10, "w1", 1, message);
+    desk.client(1);
+    desk.sent.clear();
+    desk.say(1, create(1, "a", 4));
+    assert_eq!(desk.heard_kinds(10), ["RESERVE"]);
+    desk.say(1, create(2, "b", 4));
+    assert!(!desk.heard_kinds(10).contains(&"RESERVE".to_string()));
+    assert_eq!(desk.heard_error(1), Some(ErrorCode::InsufficientMemory));
+}
+
+#[test]
+fn shapes_have_as_many_sides_and_elements_as_they_may() {
+    use array::LEN_MAX;
+    use protocol::limits::DIMENSIONS_MAX;
+    let mut desk = two_workers();
+    let shapes = [
+        (vec![1; DIMENSIONS_MAX], None),
+        (vec![1; DIMENSIONS_MAX + 1], Some(ErrorCode::TooLarge)),
+        (vec![LEN_MAX], Some(ErrorCode::InsufficientMemory)),
+        (vec![LEN_MAX + 1], Some(ErrorCode::TooLarge)),
+        (vec![u64::MAX, 2], Some(ErrorCode::TooLarge)),
+        (vec![u64::MAX, 2, 0], None),
+    ];
+    for (id, (shape, error)) in (1..).zip(shapes) {
+        let create = CreateArray { array_id: "a".into(), dtype: DType::Int32, shape: shape.clone(), replace: false };
+        desk.say(1, Message::request(id, create));
+        assert_eq!(desk.heard_error(1), error, "{shape:?}");
+    }
+}
+
+#[test]
 fn workers_that_refuse_are_asked_six_times_then_the_client_is_told_why() {
     let mut desk = two_workers();
     desk.say(1, create(1, "a", 4));
@@ -200,6 +236,90 @@ fn a_worker_that_refuses_is_left_out_and_the_other_is_planned() {
     assert_eq!(plan.workers.iter().map(|endpoint| endpoint.worker.as_str()).collect::<Vec<_>>(), ["w2"]);
     assert_eq!(plan.segments, [PlannedWrite(0, vec![0])]);
     assert_eq!(desk.heard_kinds(10), [""; 0], "one copy is enough to begin with");
+}
+
+#[test]
+fn a_write_is_not_held_up_by_a_worker_without_room() {
+    let mut desk = Desk::new();
+    desk.register(10, "w1", 1, vec![]);
+    let mut message = registration("w2", 1, None, vec![]);
+    let Body::RegisterWorker(register) = &mut message.body else { unreachable!() };
+    register.hello.as_mut().expect("it says hello").memory_bytes = 15;
+    desk.register_with(20, "w2", 1, message);
+    desk.client(1);
+    let version = planned_upload(&mut desk, 1, "a");
+    arrives(&mut desk, 10, version);
+    desk.say(1, commit(2, version, &["w1"]));
+    assert_eq!(copies_committed(&mut desk, 2), 1);
+}
+
+#[test]
+fn the_checksum_of_an_array_is_that_of_all_its_bytes() {
+    use array::checksum::crc32c;
+    let mut desk = two_workers();
+    desk.say(1, create(1, "a", LONG + 4));
+    desk.reserved(&[10, 20]);
+    let version = planned(&mut desk, 1).version;
+    let bytes: Vec<u8> = (0..(LONG + 4) * 4).map(|n| n as u8).collect();
+    let (first, second) = bytes.split_at(LONG as usize * 4);
+    let stored: Vec<CopyRecord> =
+        (0..).zip([first, second]).map(|(n, b)| CopyRecord(version, n, crc32c(b), b.len() as u64)).collect();
+    let workers = ["w1", "w2"].map(WorkerId::from).to_vec();
+    for conn in [10, 20] {
+        desk.say(conn, Message::new(CopiesChanged { stored: stored.clone(), broken: vec![] }));
+    }
+    let segments = stored.iter().map(|copy| WrittenSegment(copy.1, copy.crc32c(), workers.clone())).collect();
+    desk.say(1, Message::request(2, CommitArray { version, segments }));
+    match desk.heard(1).pop().map(|message| message.body) {
+        Some(Body::ArrayCommitted(committed)) => assert_eq!(committed.crc32c, Some(crc32c(&bytes))),
+        other => panic!("{other:?}"),
+    }
+}
+
+// ---- not enough workers ----
+
+fn refusal(desk: &mut Desk) -> (ErrorCode, String) {
+    match desk.heard(1).pop().map(|message| message.body) {
+        Some(Body::Error(error)) => (error.code, error.message),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn an_array_needs_as_many_workers_as_copies_are_demanded() {
+    let mut desk = Desk::with_min_copies(2);
+    desk.register(10, "w1", 1, vec![]);
+    desk.client(1);
+    desk.say(1, create(1, "a", 4));
+    desk.wait(2_950, &[11]);
+    assert_eq!(desk.heard(1), [], "others may come when the master has just started");
+    desk.wait(50, &[11]);
+    let (code, text) = refusal(&mut desk);
+    assert!(code == ErrorCode::InsufficientReplicas && text.contains("at least 2 copies"), "{text}");
+    desk.register(20, "w2", 1, vec![]);
+    let version = planned_upload(&mut desk, 2, "a");
+    arrives(&mut desk, 10, version);
+    desk.step(Event::Disconnected { conn: 20, why: "killed".into() });
+    desk.say(1, commit(3, version, &["w1"]));
+    desk.wait(10_000, &[11]);
+    assert_eq!(desk.heard(1), [], "one copy is not acknowledged");
+    desk.register(30, "w2", 2, vec![]);
+    fetches(&mut desk, 30, 7);
+    assert_eq!(copies_committed(&mut desk, 3), 2);
+}
+
+#[test]
+fn whoever_finds_no_worker_is_told_whether_there_are_some_that_take_nothing() {
+    let mut desk = Desk::new();
+    desk.client(1);
+    desk.wait(5_000, &[]);
+    desk.say(1, create(1, "a", 4));
+    let (code, text) = refusal(&mut desk);
+    assert!(code == ErrorCode::NoWorkers && text.contains("there is no worker"), "{text}");
+    desk.register_with(10, "w1", 1, registration_at_level_1("w1", 1));
+    desk.say(1, create(2, "a", 4));
+    let (code, text) = refusal(&mut desk);
+    assert!(code == ErrorCode::NoWorkers && text.contains("none of the 1 workers"), "{text}");
 }
 
 // ---- no time ----
@@ -261,6 +381,42 @@ fn a_commit_whose_deadline_passes_while_it_is_written_is_still_made_once() {
     assert!(desk.cluster.catalog().find("a").is_some());
     assert!(!desk.is_told_to_drop(10, version) && !desk.is_told_to_drop(20, version));
     assert_eq!(desk.heard_error(1), Some(ErrorCode::UnknownUpload), "it is an array now");
+}
+
+/// It is alive or down in a moment.
+#[test]
+fn a_write_is_not_acknowledged_with_fewer_copies_because_a_worker_is_silent_for_a_moment() {
+    for comes_back in [true, false] {
+        let mut desk = two_workers();
+        let version = planned_upload(&mut desk, 1, "a");
+        arrives(&mut desk, 10, version);
+        desk.wait(600, &[11]);
+        assert_eq!(desk.state("w2"), WorkerState::Suspect);
+        desk.sent.clear();
+        desk.say(1, commit(2, version, &["w1"]));
+        assert_eq!(desk.heard(1), []);
+        desk.wait(50, if comes_back { &[11, 21] } else { &[11] });
+        if comes_back {
+            fetches(&mut desk, 20, 7);
+        }
+        desk.wait(350, if comes_back { &[11, 21] } else { &[11] });
+        assert_eq!(copies_committed(&mut desk, 2), if comes_back { 2 } else { 1 });
+    }
+}
+
+#[test]
+fn an_array_is_not_refused_because_the_only_worker_is_silent_for_a_moment() {
+    let mut desk = Desk::new();
+    desk.register(10, "w1", 1, vec![]);
+    desk.client(1);
+    desk.wait(5_000, &[11]);
+    desk.wait(600, &[]);
+    desk.sent.clear();
+    desk.say(1, create(1, "a", 4));
+    assert_eq!((desk.heard(1), desk.heard(10)), (vec![], vec![]));
+    desk.wait(50, &[11]);
+    desk.reserved(&[10]);
+    planned(&mut desk, 1);
 }
 
 // ---- what comes together ----

@@ -178,6 +178,20 @@ fn a_dropped_copy_counts_until_its_last_reader_is_done() {
 }
 
 #[test]
+fn dropped_copies_whose_readers_are_done_do_not_pile_up() {
+    let mut store = Store::new(1000);
+    for segment in 0..100 {
+        put(&mut store, CopyId(V1, segment), bytes_of(1, 10)).unwrap();
+        let reader = store.get(CopyId(V1, segment));
+        store.drop_copy(CopyId(V1, segment));
+        assert_eq!((store.used(), store.retired.len()), (10, 1), "that of this reader");
+        drop(reader);
+        store.take_trash();
+    }
+    assert_eq!(store.used(), 0);
+}
+
+#[test]
 fn an_equal_copy_is_stored_once_and_another_one_is_refused() {
     let mut store = Store::new(1000);
     let first = put(&mut store, CopyId(V1, 0), bytes_of(1, 100)).unwrap();
@@ -287,6 +301,8 @@ fn a_sign_of_life_tells_copies_and_memory() {
     let mut store = expecting(&[(1, 100)]);
     let segment = put(&mut store, CopyId(V1, 0), bytes_of(1, 300)).unwrap();
     assert_eq!((segment.elements(), segment.dtype()), (300, DType::UInt8));
+    let wide = Segment::new(CopyId(V1, 2), DType::Float64, bytes_of(0, 48), 0);
+    assert_eq!((wide.elements(), wide.dtype()), (6, DType::Float64));
     let heartbeat = store.heartbeat(0);
     assert_eq!((heartbeat.copies, heartbeat.memory_used_bytes), (1, 400));
     assert_eq!(heartbeat.digest, store.digest());

@@ -97,7 +97,6 @@ impl Cluster {
                 *needed.entry(worker).or_default() += plan.result_bytes(segment) + fetched;
             }
         }
-        needed.retain(|_, bytes| *bytes > 0);
         needed
     }
 
@@ -125,7 +124,7 @@ impl Cluster {
     /// more than enough for both.
     pub(in crate::cluster) fn leave_room_for_operations(&self, bytes: u64, candidates: &mut [Candidate]) {
         let begun = self.operations.values().map(|running| most_bytes(&running.plan)).fold(bytes, u64::saturating_add);
-        if self.operations.is_empty() || candidates.iter().all(|candidate| candidate.free_bytes >= begun) {
+        if candidates.iter().all(|candidate| candidate.free_bytes >= begun) {
             return;
         }
         for (id, running) in &self.operations {

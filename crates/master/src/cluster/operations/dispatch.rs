@@ -29,7 +29,6 @@ pub(in crate::cluster) struct Sent {
 fn window(member: &Member, running: &Running) -> usize {
     match member.level() {
         1 => 2, // one that it computes, one that is on its way; what waits here can still go elsewhere
-        _ if running.small => WINDOW_MAX,
         _ => {
             let in_bytes = WINDOW_BYTES / running.segment_bytes().max(1);
             (2 * member.cores as usize).max(in_bytes as usize).clamp(4, WINDOW_MAX)
@@ -123,7 +122,9 @@ impl Cluster {
                     work.tasks.remove(worker);
                 }
             }
-            work.verify |= work.tasks.len() == 1;
+            if work.tasks.len() == 1 {
+                work.verify = true; // there is nobody to compare with
+            }
         }
     }
 

@@ -135,11 +135,16 @@ impl Cluster {
         }
     }
 
-    /// Drops what was fetched for an operation that has ended, unless somebody else needs it there.
+    /// Drops what was fetched for an operation that has ended, unless another one computes with it there, or waits for it: then it is
+    /// that one's from now on.
     pub(super) fn drop_gathered(&mut self, gathered: BTreeSet<(CopyId, WorkerId)>) {
         for (copy, worker) in gathered {
             let is_holder = self.catalog.segment(copy).is_some_and(|segment| segment.holders.contains(&worker));
             if is_holder || self.is_gathered(copy, &worker) {
+                continue;
+            }
+            if let Some(heir) = self.operations.values_mut().find(|running| running.is_computed_with(copy, &worker)) {
+                heir.gathered.insert((copy, worker));
                 continue;
             }
             self.forget_transfer(copy, &worker);

@@ -201,6 +201,12 @@ impl Running {
         self.plan.inputs.contains(&version)
     }
 
+    /// Whether a worker computes with a copy for it, or may be about to.
+    fn is_computed_with(&self, copy: CopyId, worker: &WorkerId) -> bool {
+        let work = self.works.get(copy.segment() as usize).filter(|_| self.reads(copy.version()));
+        work.is_some_and(|work| !work.done && (work.tasks.is_empty() || work.tasks.contains_key(worker)))
+    }
+
     /// What it has taken so far of one worker.
     fn of_worker(&mut self, worker: &WorkerId) -> &mut WorkerReceipt {
         self.taken.entry(worker.clone()).or_insert_with(|| empty_receipt(worker.clone()))
@@ -382,7 +388,7 @@ impl Cluster {
         let running = &self.operations[&id];
         let work = &running.works[segment as usize];
         let have = self.result_holders(id, segment);
-        let required = self.required_copies(running.plan.replication).max(1);
+        let required = self.acknowledged_copies(running.plan.replication);
         Ok(match work.is_outstanding() {
             true => work.confirmed && have.len() >= required,
             false if have.is_empty() => {
@@ -497,7 +503,9 @@ impl Cluster {
                 work.tasks.insert(worker, Task::Queued);
             }
         }
-        work.verify |= work.tasks.len() == 1;
+        if work.tasks.len() == 1 {
+            work.verify = true; // there is nobody to compare with
+        }
         Ok(())
     }
 

@@ -86,6 +86,20 @@ impl Cluster {
         best.map(|(lacks, _, worker)| (worker, lacks))
     }
 
+    /// Whether all that somebody lacks to compute a segment is on its way there.
+    fn is_gathering(&self, inputs: &[VersionId], segment: SegmentIndex) -> bool {
+        let comes = |copy: CopyId, worker: &WorkerId| {
+            let transfer = (copy, worker.clone());
+            self.transfers.contains_key(&transfer) && !self.failed_transfers.contains_key(&transfer)
+        };
+        let gathers = |worker: &WorkerId| {
+            let copies = inputs.iter().map(|input| CopyId(*input, segment));
+            let mut lacks = copies.filter(|copy| !self.has(worker, *copy)).peekable();
+            lacks.peek().is_some() && lacks.all(|copy| comes(copy, worker))
+        };
+        self.native_workers().any(|(worker, member)| member.stays() && gathers(worker))
+    }
+
     /// Has somebody fetch what it lacks to compute a segment. Else says why nobody ever will.
     pub(super) fn gather(&mut self, id: VersionId, segment: SegmentIndex) -> Result<(), WireError> {
         let running = &self.operations[&id];
@@ -97,6 +111,9 @@ impl Cluster {
                     false => Err(self.segments_lost(&name, *input, self.unreadable(*input))),
                 };
             }
+        }
+        if self.is_gathering(&inputs, segment) {
+            return Ok(());
         }
         let Some((worker, lacks)) = self.gatherer(&inputs, segment) else {
             let what = running.text().to_string();

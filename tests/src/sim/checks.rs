@@ -32,8 +32,9 @@ pub struct Checker {
     floor: Epoch,
     /// The newest incarnation of each worker.
     incarnations: BTreeMap<WorkerId, u64>,
-    /// What the master found in its log when it started.
-    pub(crate) inherited: BTreeSet<VersionId>,
+    /// What clients were told to exist. What they are told again was true then, and may have lost copies since; so may what an
+    /// earlier master has written to the log and not told.
+    pub(crate) told: BTreeSet<VersionId>,
     /// What each request that changed something was answered, whatever connection the answer took.
     answers: BTreeMap<(Life, SessionId, u64), String>,
     /// Copies that broke: they may be thrown away between a commit and its answer.
@@ -235,8 +236,7 @@ impl World {
         let Some(version) = Reference::parse(handle).version else { panic!("{handle} is no handle") };
         let is_synced = durability != Durability::Synced || self.disk.has_synced(version);
         assert!(is_synced, "{handle} is acknowledged before it is on the disk");
-        // What an earlier master had written to the log and not told may have lost copies since.
-        if !self.checker.inherited.contains(&version) {
+        if self.checker.told.insert(version) {
             self.check_copies(version, copies);
         }
         let Some(life @ (Node::Client(n), _)) = self.conns.get(&conn).map(|conn| conn.from) else { return };

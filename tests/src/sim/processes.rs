@@ -75,7 +75,7 @@ impl World {
     /// Starts the master on its log.
     pub fn start_master(&mut self) {
         let catalog = self.disk.replay();
-        self.checker.inherited = catalog.versions().map(|(id, _)| id).collect();
+        self.checker.told.extend(catalog.versions().map(|(id, _)| id));
         let life = self.processes.get(&Node::Master).map_or(0, |process| process.life) + 1;
         self.processes.insert(Node::Master, Process { life, alive: true, ..Process::default() });
         let mut entropy = Random::new(self.luck(Node::Master, Chance::Entropy).bits());

@@ -601,7 +601,7 @@ impl Cluster {
         let is_of = |committing: &Committing| committing.key == key;
         let (version, upload) =
             self.uploads.iter().find(|(_, upload)| upload.committing.as_ref().is_some_and(is_of))?;
-        let required = self.required_copies(self.config.replication).max(1);
+        let required = self.acknowledged_copies(self.config.replication);
         let segments = &upload.committing.as_ref()?.segments;
         let lacks = |WrittenSegment(segment, crc32c, _): &&WrittenSegment| {
             self.live_holders(CopyId(*version, *segment), *crc32c, &[]).len() < required

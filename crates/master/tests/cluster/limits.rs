@@ -46,6 +46,27 @@ fn done(desk: &mut Desk, instruction: &Message) {
     desk.say(10, Message::reply(&instruction.head, SegmentResult { copies, ..SegmentResult::of(process.result) }));
 }
 
+/// All together have room, but those of level 1 cannot make it.
+#[test]
+fn what_workers_that_can_make_it_have_no_room_for_is_told() {
+    let mut desk = one_worker(1 << 20);
+    desk.register_with(20, "w2", 1, registration_at_level_1("w2", 2));
+    let mut small = registration("w3", 1, None, vec![]);
+    let Body::RegisterWorker(register) = &mut small.body else { unreachable!() };
+    register.hello.as_mut().expect("it says hello").memory_bytes = 31 << 10;
+    desk.register_with(30, "w3", 1, small);
+    desk.wait(5000, &[11, 21, 31]);
+    let (array_id, generator, dtype) = ("a".into(), "zeros(16384)".into(), Some(DType::Float64));
+    desk.say(1, Message::request(1, GenerateArray { array_id, generator, dtype, seed: 0, replace: false }));
+    desk.step(Event::Disconnected { conn: 10, why: "killed".into() });
+    desk.wait(450, &[21, 31]);
+    assert_eq!(desk.heard(1), [], "w1 may come back");
+    desk.wait(50, &[21, 31]);
+    let error = error(&mut desk, 1);
+    assert_eq!(error.code, ErrorCode::InsufficientMemory, "{error}");
+    assert!(error.message.contains("w3 31 KiB"), "{error}");
+}
+
 /// The worker does all it is asked to, until there is nothing more.
 fn compute(desk: &mut Desk) {
     loop {

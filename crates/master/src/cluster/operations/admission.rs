@@ -55,6 +55,20 @@ impl Cluster {
         Err(self.no_room_for(plan, &needed))
     }
 
+    /// Whether there is, or may soon be, a worker with room for a segment that is made from nothing. Memory that is enough for all of
+    /// the operation may be with workers of level 1, who can keep it and not make it.
+    ///
+    /// # Errors
+    /// `InsufficientMemory` if nothing else is under way that would leave room, and nobody is hoped for.
+    pub(super) fn check_room_for_segment(&self, plan: &Plan, segment: u32) -> Result<(), WireError> {
+        let is_alone = self.operations.len() == 1 && self.uploads.is_empty() && self.transfers.is_empty();
+        let bytes = plan.result_bytes(segment);
+        match is_alone && !self.hopes() && self.native_workers().all(|(_, member)| member.unheld_bytes() < bytes) {
+            true => Err(self.no_room_for(plan, &self.needed(plan))),
+            false => Ok(()),
+        }
+    }
+
     /// Whether so much is free: for every segment on somebody who can make it, for what is made from nothing on all together.
     fn fits(&self, plan: &Plan, needed: &Bytes, free: &dyn Fn(&WorkerId, &Member) -> u64) -> bool {
         if plan.inputs.is_empty() {

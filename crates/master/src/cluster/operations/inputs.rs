@@ -49,7 +49,7 @@ impl Cluster {
     }
 
     /// Workers that know more than named operations.
-    fn native_workers(&self) -> impl Iterator<Item = (&WorkerId, &Member)> {
+    pub(super) fn native_workers(&self) -> impl Iterator<Item = (&WorkerId, &Member)> {
         self.members.iter().filter(|(_, member)| member.level() > 1 && member.up)
     }
 

@@ -469,7 +469,8 @@ impl Cluster {
         let Some(primary) = holders.first() else {
             return match running.plan.inputs.is_empty() {
                 false => self.gather(id, segment),
-                true => self.any_native_worker(running.text()).map(drop),
+                true if self.any_native_worker(running.text())? => self.check_room_for_segment(&running.plan, segment),
+                true => Ok(()),
             };
         };
         let kernels = self.members[primary].hello.kernels.clone();

@@ -27,7 +27,7 @@ const DRAINS_WITHIN: Duration = Duration::from_secs(15);
 /// How long the cluster may keep what somebody has left behind: an upload, or what is read.
 const LEFT_FOR: Duration = Duration::from_secs(61);
 
-/// How long operations may wait for the room of uploads whose clients were killed.
+/// How long uploads whose clients were killed may keep their room, and operations wait for it.
 const ROOM_KEPT: Duration = Duration::from_secs(12);
 
 /// In which time it ends when it is told to.
@@ -118,7 +118,7 @@ impl Run {
         let whole = world.run_while(within, |world| !world.is_whole());
         assert!(whole, "{within:?} after that not everything is as it was: {}", world.what_is_missing());
         self.read_everything(world);
-        world.run_while(ROOM_KEPT, World::has_pending_requests);
+        world.run_while(ROOM_KEPT, World::is_occupied);
         // What workers of level 1 compute late is in vain by now.
         let late = Duration::from_secs(if self.plan.level_1 > 0 { 10 } else { 3 });
         if self.plan.odd {

@@ -377,9 +377,9 @@ impl World {
         self.plan.worker_bytes < PLENTY && uploads > 0 && self.tally.contains_key(&Kind::KillClient)
     }
 
-    /// Whether any request is not answered.
-    pub fn has_pending_requests(&self) -> bool {
-        self.cluster().is_some_and(|cluster| cluster.has_pending_requests())
+    /// Whether the master keeps room for uploads, or somebody waits, for that room perhaps.
+    pub fn is_occupied(&self) -> bool {
+        self.cluster().is_some_and(|cluster| cluster.has_pending_requests() || cluster.cluster_status().uploads > 0)
     }
 
     /// What keeps [`World::is_whole`] from being true, for people.

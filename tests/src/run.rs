@@ -36,6 +36,9 @@ const ENDS_WITHIN: Duration = Duration::from_secs(5);
 /// Decides which seeds have odd clients: none of those that `tests/seeds` knew before there were any.
 const ODD: u64 = 0xddb;
 
+/// Decides which seeds demand two copies of everything: none of those that `tests/seeds` knew before.
+const DEMANDING: u64 = 0xded5;
+
 /// Memory that a run may fill.
 const LITTLE: u64 = 1 << 20;
 
@@ -78,7 +81,10 @@ impl Run {
         // Where there is no room for R copies a write has fewer, and its reply says so.
         let loss_allowed = may_lose || worker_bytes == LITTLE;
         let odd = Random::new(seed ^ ODD).one_in(4);
-        let plan = Plan { workers, level_1, replication, clients, network, worker_bytes, odd };
+        // Where memory is short, whoever demands two copies waits for them in vain.
+        let demands_two = worker_bytes == PLENTY && Random::new(seed ^ DEMANDING).one_in(4);
+        let min_copies = if demands_two { replication.min(2) } else { 1 };
+        let plan = Plan { workers, level_1, replication, min_copies, clients, network, worker_bytes, odd };
         Run { seed, plan, faults, loss_allowed }
     }
 

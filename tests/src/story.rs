@@ -256,6 +256,7 @@ impl Story {
             workers,
             level_1,
             replication,
+            min_copies: 1,
             clients: CLIENTS,
             network: still_network(),
             worker_bytes: PLENTY,

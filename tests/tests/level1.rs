@@ -7,6 +7,7 @@
 use protocol::message::client::WorkerState;
 use std::thread;
 use std::time::Duration;
+use tests::harness::level1::OriginalClient;
 use tests::harness::oracle::{Numbers, check_example1, check_example2};
 use tests::harness::wait::until;
 use tests::harness::{Processes, SOON, Setup};
@@ -295,16 +296,18 @@ fn memory_of_the_master_is_a_limit_for_level_1_alone() {
     let values = Numbers::new(1).doubles(1_000_000);
     cluster.connect().create("big", &values).unwrap(); // 8 MB that never see the master
     let client = cluster.original_client();
-    let answer = client.send(
+    let stays = client.begin(
         &protocol::level1::LineWriter::new("CREATE_ARRAY", "client", "master")
             .text("arrayId", "a")
             .text("dataType", "double")
             .doubles("values", &values)
             .finish(),
     );
+    let answer = OriginalClient::read(stays.try_clone().unwrap());
     assert_eq!(answer.status, "error");
     assert!(answer.text.as_ref().is_some_and(|text| text.contains("4 MiB") && text.contains("--memory")), "{answer:?}");
-    client.check_doubles("small", 1, 10_000);
+    client.check_doubles("small", 1, 10_000); // though that connection is still there
+    drop(stays);
     let waiting = Duration::from_secs(10);
     until("the memory to be given back", waiting, || {
         let answer = client.send(b"{\"type\":\"GET_RESULT\",\"data\":{\"arrayId\":\"small\"}}");

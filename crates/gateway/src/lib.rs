@@ -76,6 +76,7 @@ impl Gateway {
             let line = match incoming {
                 Ok(Some(Incoming::Line(line))) => line,
                 Ok(Some(Incoming::Refused(error))) => {
+                    account.set(0); // before it is said: whoever hears it may send something shorter at once
                     if !answer(&writer, &refusal("client", None, &error)) {
                         return;
                     }

@@ -28,9 +28,20 @@ impl OriginalClient {
 
     /// Sends bytes, and gives the reply to them.
     pub fn send(&self, bytes: &[u8]) -> Answer {
+        let stream = self.begin(bytes);
+        stream.shutdown(Shutdown::Write).expect("it is open");
+        OriginalClient::read(stream)
+    }
+
+    /// Sends some bytes; what is returned keeps the connection, on which more may come.
+    pub fn begin(&self, bytes: &[u8]) -> TcpStream {
         let stream = TcpStream::connect(&self.address).expect("the master can be reached");
         (&stream).write_all(bytes).expect("the master reads");
-        stream.shutdown(Shutdown::Write).expect("it is open");
+        stream
+    }
+
+    /// Reads an answer.
+    pub fn read(stream: TcpStream) -> Answer {
         let stream = protocol::net::prepare(stream).expect("a socket");
         let mut reader = LineReader::new(stream, LINE_BYTES_MAX);
         match reader.read(Some(Instant::now() + REPLY_TIMEOUT), &mut |_| Ok(())) {

@@ -236,6 +236,8 @@ impl World {
         let Some(version) = Reference::parse(handle).version else { panic!("{handle} is no handle") };
         let is_synced = durability != Durability::Synced || self.disk.has_synced(version);
         assert!(is_synced, "{handle} is acknowledged before it is on the disk");
+        let demanded = self.plan.min_copies;
+        assert!(copies >= demanded, "{handle} is acknowledged with {copies} copies, and {demanded} are demanded");
         if self.checker.told.insert(version) {
             self.check_copies(version, copies);
         }

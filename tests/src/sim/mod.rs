@@ -105,6 +105,8 @@ pub struct Plan {
     pub level_1: usize,
     /// Copies of every segment.
     pub replication: u32,
+    /// Copies without which nothing is acknowledged.
+    pub min_copies: u32,
     /// Clients.
     pub clients: usize,
     /// Delays and losses of the network.
@@ -210,7 +212,7 @@ impl World {
             next_action: 0,
             queue: BTreeMap::new(),
             processes: BTreeMap::new(),
-            master: MasterNode::new(plan.replication),
+            master: MasterNode::new(plan.replication, plan.min_copies),
             workers: (0..plan.workers).map(|_| WorkerNode::default()).collect(),
             // Each claims all that it may have, and together they may have less, as behind a gateway.
             pool: Pool::new(plan.worker_bytes * (plan.level_1 as u64).div_ceil(2).max(1), "start fewer of them"),

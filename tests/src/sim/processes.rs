@@ -43,9 +43,8 @@ pub struct MasterNode {
 }
 
 impl MasterNode {
-    pub(crate) fn new(replication: u32) -> MasterNode {
-        let config =
-            Config { replication, min_copies: 1, address: "master".to_string(), data_dir: "memory".to_string() };
+    pub(crate) fn new(replication: u32, min_copies: u32) -> MasterNode {
+        let config = Config { replication, min_copies, address: "master".to_string(), data_dir: "memory".to_string() };
         MasterNode { config, cluster: None, sent: Vec::new() }
     }
 }

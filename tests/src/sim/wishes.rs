@@ -366,6 +366,8 @@ impl World {
                 | ErrorCode::SegmentsMissing
                 | ErrorCode::DeadlineExceeded,
             ) => self.loss_allowed,
+            // Fewer workers are alive for a moment than copies are demanded.
+            Some(ErrorCode::InsufficientReplicas) => self.plan.min_copies > 1,
             // Outcomes are remembered for an hour by the wall clock.
             Some(ErrorCode::OutcomeUnknown) => self.tally.contains_key(&Kind::WrongClock),
             // Internal: whoever has to fetch what it computes with has no room for it.

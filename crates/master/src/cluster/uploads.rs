@@ -370,7 +370,7 @@ impl Cluster {
             return self.plan_later(version, key);
         }
         if !homeless.is_empty() {
-            let error = self.no_room(upload, planning);
+            let error = self.enough_workers(true).err().unwrap_or_else(|| self.no_room(upload, planning));
             self.answer(key, Body::Error(error));
             return self.abandon(version);
         }

@@ -52,6 +52,20 @@ fn refuses_room(desk: &mut Desk, conn: ConnId) -> usize {
     asked.len()
 }
 
+#[test]
+fn when_the_last_worker_leaves_it_is_not_room_that_is_missing() {
+    let mut desk = Desk::new();
+    desk.register(10, "w1", 1, vec![]);
+    desk.client(1);
+    desk.wait(5000, &[11]);
+    desk.say(1, create(1, "a", 4));
+    let asked = desk.heard(10).into_iter().find(|message| matches!(message.body, Body::Reserve(_))).expect("a reserve");
+    desk.say(10, Message::new(WorkerStatus { state: WorkerStage::Draining }));
+    desk.say(10, Message::reply(&asked.head, WireError::new(ErrorCode::ShuttingDown, "this worker is draining")));
+    desk.wait(500, &[11]);
+    assert_eq!(desk.heard_error(1), Some(ErrorCode::NoWorkers));
+}
+
 // ---- nobody goes on ----
 
 /// So that others need not wait a minute for the room.

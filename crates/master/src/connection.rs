@@ -120,8 +120,8 @@ impl Pace {
     }
 }
 
-/// Reads until the connection ends; returns the event that says how. Each message is dealt with before the next is read, so a busy master makes its
-/// peers wait.
+/// Reads until the connection ends; returns the event that says how. Each message is dealt with before the next is read, so a busy
+/// master makes its peers wait.
 fn read(conn: ConnId, mut reader: Reader, unsent: &Unsent, driver: &Driver) -> Event {
     let mut first_byte_by = Some(Instant::now() + limits::FIRST_MESSAGE_TIMEOUT);
     let mut pace = None;

@@ -56,15 +56,20 @@ fn what_workers_that_can_make_it_have_no_room_for_is_told() {
     register.hello.as_mut().expect("it says hello").memory_bytes = 31 << 10;
     desk.register_with(30, "w3", 1, small);
     desk.wait(5000, &[11, 21, 31]);
-    let (array_id, generator, dtype) = ("a".into(), "zeros(16384)".into(), Some(DType::Float64));
-    desk.say(1, Message::request(1, GenerateArray { array_id, generator, dtype, seed: 0, replace: false }));
+    for (client, array) in [(1, "a"), (2, "b")] {
+        let (array_id, generator, dtype) = (array.into(), "zeros(16384)".into(), Some(DType::Float64));
+        let generate = GenerateArray { array_id, generator, dtype, seed: 0, replace: false };
+        desk.say(client, Message::request(1, generate));
+    }
     desk.step(Event::Disconnected { conn: 10, why: "killed".into() });
     desk.wait(450, &[21, 31]);
-    assert_eq!(desk.heard(1), [], "w1 may come back");
+    assert_eq!([desk.heard(1), desk.heard(2)], [[], []], "w1 may come back");
     desk.wait(50, &[21, 31]);
-    let error = error(&mut desk, 1);
-    assert_eq!(error.code, ErrorCode::InsufficientMemory, "{error}");
-    assert!(error.message.contains("w3 31 KiB"), "{error}");
+    for client in [1, 2] {
+        let error = error(&mut desk, client);
+        assert_eq!(error.code, ErrorCode::InsufficientMemory, "{error}");
+        assert!(error.message.contains("w3 31 KiB"), "{error}");
+    }
 }
 
 /// The worker does all it is asked to, until there is nothing more.

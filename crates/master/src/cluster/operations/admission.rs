@@ -5,6 +5,7 @@
 //! behind them.
 
 use super::plan::Plan;
+use super::{Running, Work};
 use crate::cluster::catalog::Version;
 use crate::cluster::placement::Candidate;
 use crate::cluster::requests::{Answer, Key};
@@ -59,11 +60,12 @@ impl Cluster {
     /// the operation may be with workers of level 1, who can keep it and not make it.
     ///
     /// # Errors
-    /// `InsufficientMemory` if nothing else is under way that would leave room, and nobody is hoped for.
+    /// `InsufficientMemory` if nothing is under way that would leave room, as all operations wait for it, and nobody is hoped for.
     pub(super) fn check_room_for_segment(&self, plan: &Plan, segment: u32) -> Result<(), WireError> {
-        let is_alone = self.operations.len() == 1 && self.uploads.is_empty() && self.transfers.is_empty();
+        let waits = |running: &Running| !running.proposed && !running.works.iter().any(Work::is_outstanding);
+        let is_stalled = self.operations.values().all(waits) && self.uploads.is_empty() && self.transfers.is_empty();
         let bytes = plan.result_bytes(segment);
-        match is_alone && !self.hopes() && self.native_workers().all(|(_, member)| member.unheld_bytes() < bytes) {
+        match is_stalled && !self.hopes() && self.native_workers().all(|(_, member)| member.unheld_bytes() < bytes) {
             true => Err(self.no_room_for(plan, &self.needed(plan))),
             false => Ok(()),
         }

@@ -88,14 +88,19 @@ impl ComputeJob {
     /// A broken source, or an element without a value.
     pub fn run(&self, buffers: &BufferPool) -> Result<Made, ComputeFailure> {
         protocol::fault_point!(ComputeNotBegun);
+        let is_checked = !planted::bug!(SourceNotChecked);
         let sources = self.sources.iter().map(|segment| Source {
             bytes: segment.buffer().as_bytes(),
-            crc32c: (self.verify && !planted::bug!(SourceNotChecked)).then_some(segment.record().crc32c()),
+            crc32c: (self.verify && is_checked).then_some(segment.record().crc32c()),
         });
         let sources: Vec<Source<'_>> = sources.collect();
         let failed = |error| match error {
             RunError::Broken(input) => ComputeFailure::SourceBroken(self.sources[input].clone()),
-            RunError::Element(error) => ComputeFailure::Element(error),
+            // It ends the operation, so it is never believed of bytes that nobody has checked.
+            RunError::Element(error) => match self.sources.iter().find(|source| is_checked && !source.is_intact()) {
+                Some(broken) => ComputeFailure::SourceBroken(broken.clone()),
+                None => ComputeFailure::Element(error),
+            },
         };
         if self.program.output().is_none() {
             let partials = self.program.reduce(&sources, self.elements.start, self.len());

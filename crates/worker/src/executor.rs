@@ -168,7 +168,7 @@ fn panic_message(panic: Box<dyn Any + Send>) -> String {
 mod tests {
     use super::*;
     use crate::compute::Made;
-    use array::{Buffer, DType, Operation};
+    use array::{Buffer, DType, Operation, Program};
     use protocol::{CopyId, VersionId};
 
     fn compute(job: ComputeJob) -> Computed {
@@ -201,6 +201,20 @@ mod tests {
         assert!(compute(job(data(), true, right)).outcome.is_ok());
         let broken = compute(job(data(), true, right + 1));
         assert!(matches!(broken.outcome, Err(ComputeFailure::SourceBroken(_))));
+    }
+
+    /// An element without a value ends the operation; there may be one only because a bit has flipped.
+    #[test]
+    fn a_broken_source_is_noticed_where_an_element_has_no_value() {
+        let data = || Buffer::from_slice(&[1_i32, 0]);
+        let right = array::checksum::crc32c(data().as_bytes());
+        let divide = |crc32c| {
+            let program = "int32: int32 constant 7; int32 input 0; int32 floordiv 0 1; elements 2";
+            let program = Arc::new(program.parse::<Program>().unwrap());
+            compute(ComputeJob { program, ..job(data(), false, crc32c) }).outcome
+        };
+        assert!(matches!(divide(right), Err(ComputeFailure::Element(_))));
+        assert!(matches!(divide(right + 1), Err(ComputeFailure::SourceBroken(_))));
     }
 
     #[test]

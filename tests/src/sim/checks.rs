@@ -258,10 +258,11 @@ impl World {
         }
     }
 
-    fn check_copies(&self, id: VersionId, copies: u32) {
+    fn check_copies(&mut self, id: VersionId, copies: u32) {
         let Some(cluster) = &self.master.cluster else { return };
         let Some(version) = cluster.catalog().version(id) else { return };
         let recently = self.checker.killed.iter().filter(|at| self.now.saturating_sub(**at) <= DETECTION).count();
+        let mut died_before = false;
         for segment in 0..version.segments.len() as u32 {
             let held = (0..self.workers.len()).filter(|n| self.has_copy(*n, CopyId(id, segment))).count();
             let broken = usize::from(self.checker.flipped.contains(&CopyId(id, segment)));
@@ -269,7 +270,11 @@ impl World {
                 held + broken + recently >= copies as usize,
                 "{id}/{segment} is acknowledged with {copies} copies, and {held} workers hold it, {recently} died just now"
             );
+            died_before |= held == 0 && copies < version.replication;
         }
+        // Its last copies died when it was in no catalog yet, so nothing kept the fault away. Nothing but fewer copies than R,
+        // and an answer that says so, makes that possible: fewer than R workers were killed.
+        self.loss_allowed |= died_before;
     }
 
     pub(crate) fn has_copy(&self, n: usize, copy: CopyId) -> bool {

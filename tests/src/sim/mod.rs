@@ -288,9 +288,9 @@ impl World {
         self.queue.insert((time.max(self.now), self.next_action), action);
     }
 
-    /// Writes down what happened.
-    pub(crate) fn note(&mut self, what: impl Into<String>) {
-        self.trace.push(what.into());
+    /// Writes down what happened, and when.
+    pub(crate) fn note(&mut self, what: impl std::fmt::Display) {
+        self.trace.push(format!("{:9.3} s  {what}", self.now.as_secs_f64()));
     }
 
     /// The master's state machine, if it has ever run.

@@ -278,7 +278,7 @@ impl Story {
         world.check_now();
         let news = &world.trace[self.told..];
         self.told = world.trace.len();
-        let mut out: Vec<&str> = news.iter().map(String::as_str).collect();
+        let mut out: Vec<&str> = news.iter().map(|note| note.what.as_str()).collect();
         out.extend(looked.lines());
         out.join("\n")
     }

@@ -11,9 +11,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 use tests::run::{Run, Summary};
-use tests::sim::World;
 use tests::sim::faults::Kind;
 use tests::sim::outcome::Count;
+use tests::sim::{World, tell};
 
 /// How many seeds each run of the tests takes.
 const SEEDS: u64 = 5000;
@@ -47,7 +47,7 @@ fn attempt(run: &Run) -> Result<Summary, String> {
         let what = what.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_default();
         let trace = world.map_or(Vec::new(), |world| world.trace);
         let last = trace.len().saturating_sub(50);
-        format!("{what}\n  {}", trace[last..].join("\n  "))
+        format!("{what}\n{}", tell(&trace[last..]))
     })
 }
 
@@ -209,7 +209,7 @@ fn replay(seed: u64) {
     env_logger::init();
     let mut world = None;
     let summary = catch_unwind(AssertUnwindSafe(|| run.execute(&mut world)));
-    println!("{}", world.map_or(String::new(), |world| world.trace.join("\n")));
+    println!("{}", world.map_or(String::new(), |world| tell(&world.trace)));
     println!("{:?}, losses allowed: {}\n{}\n{summary:?}", run.plan, run.loss_allowed, faults_of(&run));
     assert!(summary.is_ok());
 }

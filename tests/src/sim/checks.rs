@@ -199,7 +199,7 @@ impl World {
                 .filter(|id| !self.watch.versions.contains_key(id))
                 .map(|id| format!("master: {id} is gone")),
         );
-        self.trace.extend(news);
+        news.into_iter().for_each(|what| self.note(what));
     }
 
     fn check_thoroughly(&mut self) {

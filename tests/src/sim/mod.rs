@@ -96,6 +96,21 @@ pub enum Action {
     Undo(Undo),
 }
 
+/// Something that happened.
+#[derive(Clone, Debug)]
+pub struct Note {
+    /// When.
+    pub at: Duration,
+    /// What.
+    pub what: String,
+}
+
+/// What happened, for people: a line each.
+pub fn tell(notes: &[Note]) -> String {
+    let line = |note: &Note| format!("{:9.3} s  {}", note.at.as_secs_f64(), note.what);
+    notes.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
 /// What a run looks like, besides its seed.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -144,7 +159,7 @@ pub struct World {
     next_number: u64,
     ticks: BTreeMap<Life, Duration>,
     /// What happened, for people and for comparing runs.
-    pub trace: Vec<String>,
+    pub trace: Vec<Note>,
     /// Whether losing data is allowed: more copies were killed than the cluster promises to survive.
     pub loss_allowed: bool,
     /// Whether changes in what the master believes are written down.
@@ -289,8 +304,8 @@ impl World {
     }
 
     /// Writes down what happened, and when.
-    pub(crate) fn note(&mut self, what: impl std::fmt::Display) {
-        self.trace.push(format!("{:9.3} s  {what}", self.now.as_secs_f64()));
+    pub(crate) fn note(&mut self, what: impl Into<String>) {
+        self.trace.push(Note { at: self.now, what: what.into() });
     }
 
     /// The master's state machine, if it has ever run.
@@ -429,8 +444,8 @@ impl World {
 
     /// Every event and everything that was told, as one number.
     pub fn trace_hash(&self) -> u64 {
-        self.trace.iter().fold(self.events_hash, |hash, line| {
-            array::random::bits(hash, u64::from(array::checksum::crc32c(line.as_bytes())))
+        self.trace.iter().fold(self.events_hash, |hash, note| {
+            array::random::bits(hash, u64::from(array::checksum::crc32c(note.what.as_bytes())))
         })
     }
 

@@ -430,13 +430,25 @@ fn a_live_workers_id_cannot_be_taken() {
 #[test]
 fn a_silent_holders_id_goes_to_the_newer_process_only() {
     let mut desk = two_workers();
-    desk.say(30, registration("w1", 0, None, vec![]));
+    let cluster = desk.cluster.catalog().cluster();
+    desk.say(30, registration("w1", 0, Some(cluster), vec![]));
     desk.wait(250, &[21]);
     assert_eq!(desk.heard_error(30), Some(ErrorCode::Fenced), "an older process");
     desk.say(40, registration("w1", 2, None, vec![]));
     desk.wait(250, &[21]);
     assert!(desk.heard(40).iter().any(|message| matches!(message.body, Body::Hello(_))), "a newer one is taken in");
     assert!(desk.closed.contains(&10) && desk.closed.contains(&11), "the old connections are closed");
+}
+
+#[test]
+fn a_worker_whose_clock_went_back_registers_when_the_one_before_it_is_known_to_be_dead() {
+    let mut desk = two_workers();
+    desk.say(30, registration("w1", 0, None, vec![]));
+    desk.wait(250, &[21]);
+    assert_eq!(desk.heard_error(30), Some(ErrorCode::WorkerIdInUse), "it was just started, whatever its clock says");
+    desk.wait(1500, &[21]);
+    desk.say(40, registration("w1", 0, None, vec![]));
+    assert!(desk.heard(40).iter().any(|message| matches!(message.body, Body::Hello(_))), "it is taken in");
 }
 
 #[test]
@@ -447,7 +459,7 @@ fn of_two_processes_that_claim_a_dead_workers_id_the_newer_one_stays() {
     desk.step(Event::Disconnected { conn: 10, why: "killed".into() });
     desk.wait(50, &[21]);
     assert!(desk.heard(30).iter().any(|message| matches!(message.body, Body::Hello(_))), "they need not wait");
-    assert_eq!(desk.heard_error(40), Some(ErrorCode::Fenced));
+    assert_eq!(desk.heard_error(40), Some(ErrorCode::WorkerIdInUse));
     let w1 = desk.cluster.list_workers().workers.into_iter().find(|worker| worker.id == "w1".into());
     assert_eq!(w1.map(|worker| worker.incarnation), Some(3));
 }

@@ -115,15 +115,8 @@ pub struct Rpc {
 impl World {
     /// How long the next packet takes from one node to another.
     pub(crate) fn delay(&mut self, from: Node, to: Node) -> Duration {
-        let Network { delay, jitter, loss_one_in } = self.plan.network;
-        let slow_node = |node: &Node| self.slow_nodes.get(node).copied().unwrap_or(1);
-        let slow = self.slow.max(slow_node(&from)).max(slow_node(&to));
-        // Seconds of delay are as good as losing everybody at once; that is for runs that may lose something.
-        let most = if self.loss_allowed { Duration::from_secs(3) } else { Duration::from_millis(150) };
-        let (delay, jitter) = match slow {
-            1 => (delay, jitter),
-            slow => ((delay * slow).min(most), (jitter * slow).min(most)),
-        };
+        let (delay, jitter) = self.delays(from, to, self.slow);
+        let loss_one_in = self.plan.network.loss_one_in;
         let cut = self.cut_until(from, to);
         let now = self.now;
         let luck = self.luck(from, Chance::Network);
@@ -136,6 +129,25 @@ impl World {
             Some(until) => takes + (until - now) + luck.time(Duration::ZERO, RETRANSMIT + (until - now) / 2),
             None => takes,
         }
+    }
+
+    /// How long a packet between two nodes takes, and how much longer at most, where everything is so many times as slow.
+    fn delays(&self, a: Node, b: Node, slow: u32) -> (Duration, Duration) {
+        let Network { delay, jitter, .. } = self.plan.network;
+        let slow_node = |node: &Node| self.slow_nodes.get(node).copied().unwrap_or(1);
+        let slow = slow.max(slow_node(&a)).max(slow_node(&b));
+        // Seconds of delay are as good as losing everybody at once; that is for runs that may lose something.
+        let most = if self.loss_allowed { Duration::from_secs(3) } else { Duration::from_millis(150) };
+        match slow {
+            1 => (delay, jitter),
+            slow => ((delay * slow).min(most), (jitter * slow).min(most)),
+        }
+    }
+
+    /// The longest time that a packet takes where nothing is lost, and everything is so many times as slow.
+    pub(crate) fn longest_delay(&self, a: Node, b: Node, slow: u32) -> Duration {
+        let (delay, jitter) = self.delays(a, b, slow);
+        delay + jitter
     }
 
     /// When the last cut in this direction ends, if there is one.

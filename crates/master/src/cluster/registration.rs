@@ -25,6 +25,8 @@ const CLAIM_TIMEOUT: Duration = Duration::from_millis(200);
 pub(super) struct Claim {
     worker: WorkerId,
     incarnation: u64,
+    /// Whether it was registered with this cluster before.
+    was_here: bool,
     /// Its registration.
     message: Message,
     until: Duration,
@@ -54,8 +56,9 @@ impl Cluster {
         // Another process under a live worker's id. Whoever is there stays, if it is there.
         let (old_conn, call) = (old.conn, old.number());
         old.calls.insert(call, Call::Claim);
-        let (worker, incarnation) = (hello.worker.clone(), hello.incarnation);
-        self.claims.insert(conn, Claim { worker, incarnation, message, until: self.now.elapsed + CLAIM_TIMEOUT });
+        let (worker, incarnation, was_here) = (hello.worker.clone(), hello.incarnation, hello.cluster.is_some());
+        let until = self.now.elapsed + CLAIM_TIMEOUT;
+        self.claims.insert(conn, Claim { worker, incarnation, was_here, message, until });
         self.send(old_conn, Message::request(call, Ping {}));
     }
 
@@ -107,11 +110,17 @@ impl Cluster {
             }
             match self.members.get(worker) {
                 Some(member) if claim.incarnation <= member.hello.incarnation => {
-                    let error = WireError::new(
-                        ErrorCode::Fenced,
-                        format!("a newer process has registered as worker '{worker}'"),
-                    );
-                    self.refuse_connection(conn, &claim.message, error.workers([worker.clone()]));
+                    // Incarnations are times. Whoever was here before is what is left of an older process, and ends; but one
+                    // that has just been started may be the newer one after all, on a clock that went back.
+                    let (code, text) = match claim.was_here {
+                        true => (ErrorCode::Fenced, format!("a newer process has registered as worker '{worker}'")),
+                        false => (
+                            ErrorCode::WorkerIdInUse,
+                            format!("worker '{worker}' is not known to be gone, and was started later by its clock"),
+                        ),
+                    };
+                    let error = WireError::new(code, text).workers([worker.clone()]);
+                    self.refuse_connection(conn, &claim.message, error);
                 }
                 Some(_) => {
                     self.member_down(

@@ -130,12 +130,19 @@ impl World {
             (Kind::DamageBytes, _) => drop(self.damage.insert((node, What::Bytes))),
             (Kind::FlipBit, Node::Worker(n)) => return self.flip_some_bit(n, which),
             (Kind::SlowNetwork, _) if self.slow == 1 => {
-                self.slow = [5, 50][(which % 2) as usize];
+                let times = [5, 50][(which % 2) as usize];
+                if !self.may_slow_all(times) {
+                    return false;
+                }
+                self.slow = times;
                 self.note(format!("the network is {} times as slow", self.slow));
                 undo(self, Undo::NetworkIsFast);
             }
             (Kind::SlowNode, _) => {
                 let times = [5, 50, 500][(which >> 8) as usize % 3];
+                if !self.may_slow(node, times) {
+                    return false;
+                }
                 self.note(format!("{} is {times} times as far away", World::name_of(node)));
                 self.slow_nodes.insert(node, times);
                 undo(self, Undo::NodeIsFast(node));

@@ -3,21 +3,63 @@
 use super::super::{Node, World};
 use master::cluster::catalog::Catalog;
 use protocol::CopyId;
+use protocol::message::client::{WorkerInfo, WorkerState};
 use std::time::Duration;
 
 /// A worker whose connection was reset so recently may still be on its way back.
 const COMING_BACK: Duration = Duration::from_secs(2);
 
+/// How long the master waits for a worker whose connection ended before it says that its last copies are lost.
+const RETURN_AFTER_CLOSE: Duration = Duration::from_millis(500);
+
 impl World {
     /// Whether a node may be made unreachable for a while. A worker whose connection is lost and that cannot come back looks
-    /// dead, and with its last copies is told as lost.
+    /// dead, and with its last copies is told as lost; so does one that is cut off again before it is back.
     pub(super) fn may_isolate(&self, node: Node) -> bool {
-        self.loss_allowed || self.last_reset.get(&node).is_none_or(|at| self.now - *at >= COMING_BACK)
+        let is_there = |node: &Node| !self.was_reset(*node) && !self.is_missed(*node);
+        self.loss_allowed
+            || match node {
+                // All workers lose it.
+                Node::Master => self.processes.keys().all(is_there),
+                _ => is_there(&node),
+            }
     }
 
-    /// Whether the connections of a node may be lost: not while it cannot come back.
+    /// Whether the connections of a node may be lost: not while it cannot come back, or not soon.
     pub(super) fn may_reset(&self, node: Node) -> bool {
-        self.loss_allowed || self.runs(node) && self.is_open(node, Node::Master)
+        self.loss_allowed
+            || self.runs(node) && self.is_open(node, Node::Master) && self.is_back_in_time(node, self.slow)
+    }
+
+    /// Whether everything may be so many times as slow: not while somebody whose connections were lost is on his way back.
+    pub(super) fn may_slow_all(&self, times: u32) -> bool {
+        let node_is_back = |node: &Node| self.is_back_in_time(*node, times) || !self.was_reset(*node);
+        self.loss_allowed || self.processes.keys().all(node_is_back)
+    }
+
+    /// Whether a node may be so many times as far away.
+    pub(super) fn may_slow(&self, node: Node, times: u32) -> bool {
+        let others_are_back = node != Node::Master || self.may_slow_all(times);
+        self.loss_allowed || others_are_back && (self.is_back_in_time(node, times) || !self.was_reset(node))
+    }
+
+    fn was_reset(&self, node: Node) -> bool {
+        self.last_reset.get(&node).is_some_and(|at| self.now - *at < COMING_BACK)
+    }
+
+    /// Whether a node whose connections are lost, which is so many times as far away, is back before it is missed: it hears of
+    /// the loss, connects, and registers.
+    fn is_back_in_time(&self, node: Node, times: u32) -> bool {
+        3 * self.longest_delay(node, Node::Master, times) < RETURN_AFTER_CLOSE
+    }
+
+    /// Whether the master counts a worker as gone, which is there.
+    fn is_missed(&self, node: Node) -> bool {
+        let Some(cluster) = self.cluster().filter(|_| self.is_alive(self.life(Node::Master))) else { return false };
+        let name = World::name_of(node);
+        let is_it = |worker: &WorkerInfo| worker.id.as_str() == name;
+        matches!(node, Node::Worker(_))
+            && cluster.list_workers().workers.iter().any(|worker| is_it(worker) && worker.state == WorkerState::Down)
     }
 
     /// Whether a process goes on.

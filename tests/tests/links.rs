@@ -5,22 +5,16 @@ use client::Cluster;
 use protocol::message::client::WorkerState;
 use std::thread;
 use std::time::{Duration, Instant};
+use tests::harness::calls::{calls_go_on, check_array, some_values, state_of, wait_state};
 use tests::harness::links::Link;
-use tests::harness::oracle::{Numbers, check_example1};
+use tests::harness::oracle::check_example1;
 use tests::harness::proxy::{Direction, Quality};
 use tests::harness::wait::until;
 use tests::harness::{Processes, SOON, Setup};
 
-/// 64 segments, sixteen or more on every worker.
-const LEN: usize = 500_000;
-
 /// How soon calls must go on when a worker cannot be reached: the cluster and the clients notice within three seconds, one after
 /// the other; far below the deadline of a call, on a busy machine too.
 const GOES_ON_WITHIN: Duration = Duration::from_secs(20);
-
-fn some_values(seed: u64) -> Vec<f64> {
-    Numbers::new(seed).doubles(LEN)
-}
 
 /// A cluster with links, and `a` in it.
 fn with_array(setup: Setup) -> (Processes, Cluster, Vec<f64>) {
@@ -31,32 +25,12 @@ fn with_array(setup: Setup) -> (Processes, Cluster, Vec<f64>) {
     (cluster, client, values)
 }
 
-/// Stores, computes and reads, and compares every value. All that within a time.
-fn calls_go_on(client: &Cluster, name: &str, seed: u64, within: Duration) {
+/// Stores, computes and reads, all that within a time.
+fn calls_go_on_within(client: &Cluster, name: &str, seed: u64, within: Duration) {
     let began = Instant::now();
-    let values = some_values(seed);
-    client.create(name, &values).unwrap();
-    let stored = began.elapsed();
-    let done = client.apply(name, "example1").unwrap();
-    let computed = began.elapsed();
-    check_example1(&values, &client.get(&done.handle).unwrap()).unwrap();
+    calls_go_on(client, name, seed);
     let took = began.elapsed();
-    assert!(took < within, "stored after {stored:?}, computed after {computed:?}, all after {took:?}");
-}
-
-/// `a` itself is what was stored, whatever was computed of it.
-fn check_array(client: &Cluster, values: &[f64]) {
-    let handle = client.array_info("a").unwrap().summary.handle;
-    assert!(client.get::<f64>(&handle).unwrap() == values, "other values than were stored");
-}
-
-fn state_of(client: &Cluster, worker: &str) -> WorkerState {
-    let workers = client.workers().unwrap();
-    workers.into_iter().find(|found| found.id.as_str() == worker).expect("it is known").state
-}
-
-fn wait_state(client: &Cluster, worker: &str, state: WorkerState) {
-    until(&format!("{worker} to be {state:?}"), SOON, || (state_of(client, worker) == state).then_some(()));
+    assert!(took < within, "it took {took:?}");
 }
 
 /// Everything is as it was, and what was stored is there.
@@ -64,8 +38,8 @@ fn all_is_well(cluster: &mut Processes, client: &Cluster, workers: usize, values
     cluster.links().mend();
     cluster.wait_whole(workers);
     cluster.check();
-    check_array(client, values);
-    calls_go_on(client, "afterwards", 99, GOES_ON_WITHIN);
+    check_array(client, "a", values);
+    calls_go_on_within(client, "afterwards", 99, GOES_ON_WITHIN);
 }
 
 // ---- cut ----
@@ -73,7 +47,7 @@ fn all_is_well(cluster: &mut Processes, client: &Cluster, workers: usize, values
 fn cut_off_in_one_direction(direction: Direction) {
     let (mut cluster, client, values) = with_array(Setup::new());
     cluster.links().get(&Link::control("w2")).cut(direction);
-    calls_go_on(&client, "b", 2, GOES_ON_WITHIN);
+    calls_go_on_within(&client, "b", 2, GOES_ON_WITHIN);
     wait_state(&client, "w2", WorkerState::Down);
     all_is_well(&mut cluster, &client, 3, &values);
 }
@@ -92,7 +66,7 @@ fn a_worker_that_does_not_hear_the_master_is_replaced_and_comes_back() {
 fn a_worker_cut_off_from_the_master_only_is_replaced_and_comes_back() {
     let (mut cluster, client, values) = with_array(Setup::new());
     Direction::BOTH.into_iter().for_each(|direction| cluster.links().get(&Link::control("w2")).cut(direction));
-    calls_go_on(&client, "b", 2, GOES_ON_WITHIN);
+    calls_go_on_within(&client, "b", 2, GOES_ON_WITHIN);
     wait_state(&client, "w2", WorkerState::Down);
     all_is_well(&mut cluster, &client, 3, &values);
 }
@@ -101,8 +75,8 @@ fn a_worker_cut_off_from_the_master_only_is_replaced_and_comes_back() {
 fn a_worker_that_is_alone_is_replaced_and_comes_back() {
     let (mut cluster, client, values) = with_array(Setup::new());
     cluster.links().isolate("w3");
-    check_array(&client, &values);
-    calls_go_on(&client, "b", 2, GOES_ON_WITHIN);
+    check_array(&client, "a", &values);
+    calls_go_on_within(&client, "b", 2, GOES_ON_WITHIN);
     wait_state(&client, "w3", WorkerState::Down);
     all_is_well(&mut cluster, &client, 3, &values);
 }
@@ -112,9 +86,9 @@ fn data_port_cut(directions: &[Direction]) {
     let (mut cluster, client, values) = with_array(Setup::new());
     let cut = || directions.iter().for_each(|direction| cluster.links().get(&Link::data("w1")).cut(*direction));
     cut();
-    check_array(&client, &values);
-    calls_go_on(&client, "b", 2, GOES_ON_WITHIN);
-    assert_eq!(state_of(&client, "w1"), WorkerState::Alive);
+    check_array(&client, "a", &values);
+    calls_go_on_within(&client, "b", 2, GOES_ON_WITHIN);
+    assert_eq!(state_of(&client, "w1"), Some(WorkerState::Alive));
     all_is_well(&mut cluster, &client, 3, &values);
 }
 
@@ -143,7 +117,7 @@ fn a_data_port_that_vanishes_in_the_middle_of_a_segment_is_gone_around() {
         let slow = Quality { bytes_per_second: Some(5_000_000), ..Quality::default() };
         link.set(direction, slow);
         thread::scope(|scope| {
-            let call = scope.spawn(|| calls_go_on(&client, &format!("{direction:?}"), 5, GOES_ON_WITHIN));
+            let call = scope.spawn(|| calls_go_on_within(&client, &format!("{direction:?}"), 5, GOES_ON_WITHIN));
             until("bytes on their way", SOON, || (link.passed(direction) > passed + 100_000).then_some(()));
             link.set(direction, swallowing);
             call.join().unwrap();
@@ -188,7 +162,7 @@ fn under_spoiling(
                 let (client, is_over) = (cluster.connect(), &is_over);
                 scope.spawn(move || {
                     for round in 0.. {
-                        calls_go_on(&client, &format!("c{n}-{round}"), n * 100 + round, GOES_ON_WITHIN);
+                        calls_go_on_within(&client, &format!("c{n}-{round}"), n * 100 + round, GOES_ON_WITHIN);
                         client.delete(&format!("c{n}-{round}")).unwrap();
                         if is_over.load(std::sync::atomic::Ordering::Relaxed) {
                             return;
@@ -243,7 +217,7 @@ fn late_and_slow_links_are_no_reason_to_take_anybody_for_dead() {
     let (delay, jitter) = (Duration::from_millis(25), Duration::from_millis(50));
     let quality = Quality { delay, jitter, bytes_per_second: Some(20_000_000), ..Quality::default() };
     cluster.links().iter().for_each(|(_, proxy)| proxy.set_both(quality));
-    calls_go_on(&client, "b", 2, SOON);
+    calls_go_on_within(&client, "b", 2, SOON);
     assert_eq!(client.incidents().unwrap().len(), incidents);
     all_is_well(&mut cluster, &client, 3, &values);
 }

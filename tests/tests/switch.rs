@@ -6,41 +6,18 @@
 use client::Cluster;
 use protocol::message::client::WorkerState;
 use std::time::Duration;
-use tests::harness::oracle::{Numbers, check_example1};
+use tests::harness::calls::{calls_go_on, check_array, some_values, wait_state};
+use tests::harness::oracle::check_example1;
 use tests::harness::switch::{Impairment, Switch};
 use tests::harness::wait::until;
-use tests::harness::{CLIENTS, Processes, SOON, Setup};
-
-/// 64 segments, sixteen or more on every worker.
-const LEN: usize = 500_000;
+use tests::harness::{CLIENTS, Processes, Setup};
 
 fn with_array() -> (Processes, Cluster, Vec<f64>) {
     let cluster = Setup::new().switch().start();
     let client = cluster.connect();
-    let values = Numbers::new(1).doubles(LEN);
+    let values = some_values(1);
     client.create("a", &values).unwrap();
     (cluster, client, values)
-}
-
-/// Stores, computes and reads, and compares every value.
-fn calls_go_on(client: &Cluster, name: &str, seed: u64) {
-    let values = Numbers::new(seed).doubles(LEN);
-    client.create(name, &values).unwrap();
-    let done = client.apply(name, "example1").unwrap();
-    check_example1(&values, &client.get(&done.handle).unwrap()).unwrap();
-}
-
-/// `a` itself is what was stored, whatever was computed of it.
-fn check_array(client: &Cluster, values: &[f64]) {
-    let handle = client.array_info("a").unwrap().summary.handle;
-    assert!(client.get::<f64>(&handle).unwrap() == values, "other values than were stored");
-}
-
-fn wait_state(client: &Cluster, worker: &str, state: WorkerState) {
-    until(&format!("{worker} to be {state:?}"), SOON, || {
-        let workers = client.workers().ok()?;
-        workers.iter().any(|found| found.id.as_str() == worker && found.state == state).then_some(())
-    });
 }
 
 /// Everything is as it was, and what was stored is there.
@@ -48,7 +25,7 @@ fn all_is_well(cluster: &mut Processes, client: &Cluster, values: &[f64]) {
     cluster.switch().mend();
     cluster.wait_whole(3);
     cluster.check();
-    check_array(client, values);
+    check_array(client, "a", values);
     calls_go_on(client, "afterwards", 99);
 }
 
@@ -126,7 +103,7 @@ fn two_workers_that_do_not_reach_each_other_both_serve() {
 fn a_worker_that_clients_do_not_reach_is_gone_around() {
     let (mut cluster, client, values) = with_array();
     cluster.switch().impair_both(CLIENTS, "w3", Impairment::CUT);
-    check_array(&client, &values);
+    check_array(&client, "a", &values);
     calls_go_on(&client, "b", 2);
     all_is_well(&mut cluster, &client, &values);
 }

@@ -50,15 +50,13 @@ fn unit_bytes(unit: &str) -> Option<u64> {
 /// Writes a number of bytes for people: the largest binary unit that leaves at least 1, one decimal when it is not whole.
 /// It rounds, so it is for messages, not for storing.
 pub fn format_size(bytes: u64) -> String {
-    let Some((unit, scale)) =
-        [("TiB", 1_u64 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)].into_iter().find(|u| bytes >= u.1)
-    else {
-        return format!("{bytes} B");
-    };
-    if bytes.is_multiple_of(scale) {
-        format!("{} {unit}", bytes / scale)
-    } else {
-        format!("{:.1} {unit}", bytes as f64 / scale as f64)
+    // What is written as 1024.0 of a unit is written as 1.0 of the next.
+    let least = |scale: u64| scale - (scale >> 10) / 20;
+    let units = [("TiB", 1_u64 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+    match units.into_iter().find(|(_, scale)| bytes >= least(*scale)) {
+        None => format!("{bytes} B"),
+        Some((unit, scale)) if bytes.is_multiple_of(scale) => format!("{} {unit}", bytes / scale),
+        Some((unit, scale)) => format!("{:.1} {unit}", bytes as f64 / scale as f64),
     }
 }
 
@@ -72,41 +70,47 @@ pub fn machine_memory() -> u64 {
     process_memory().map_or(machine, |process| process.min(machine))
 }
 
-/// The most memory that this process may have, in bytes, if that is limited: by its control group, above whose limit the system kills
-/// it, or by `ulimit -d`, above which it gets none and ends.
+/// The most memory that this process may have, in bytes, if that is limited: by its control group or one around that, above whose
+/// limit the system kills it, or by `ulimit -d` or `-v`, above which it gets none and ends. Of what `-v` limits, the allocator takes
+/// parts that it does not use.
 pub fn process_memory() -> Option<u64> {
-    [group_limit(), data_limit()].into_iter().flatten().min()
+    group_limit().into_iter().chain(process_limits()).min()
 }
 
 #[cfg(unix)]
-fn data_limit() -> Option<u64> {
-    rustix::process::getrlimit(rustix::process::Resource::Data).current
+fn process_limits() -> impl Iterator<Item = u64> {
+    use rustix::process::{Resource, getrlimit};
+    [Resource::Data, Resource::As].into_iter().filter_map(|resource| getrlimit(resource).current)
 }
 
 #[cfg(not(unix))]
-fn data_limit() -> Option<u64> {
-    None
+fn process_limits() -> impl Iterator<Item = u64> {
+    std::iter::empty()
 }
 
 fn group_limit() -> Option<u64> {
     let groups = std::fs::read_to_string("/proc/self/cgroup").ok()?;
-    let limits = groups.lines().filter_map(limit_file).filter_map(|file| std::fs::read_to_string(file).ok());
+    let limits = groups.lines().flat_map(limit_files).filter_map(|file| std::fs::read_to_string(file).ok());
     limits.filter_map(|text| text.trim().parse().ok()).min() // `max` is no number
 }
 
-/// The file with the limit of a control group, which a line of /proc/self/cgroup tells: `0::PATH` of version 2, `N:memory:PATH` of
-/// version 1.
-fn limit_file(line: &str) -> Option<String> {
-    let (number, rest) = line.split_once(':')?;
-    let (controllers, path) = rest.split_once(':')?;
-    let path = path.trim_end_matches('/');
-    match controllers {
-        "" if number == "0" => Some(format!("/sys/fs/cgroup{path}/memory.max")),
+/// The files with the limits of a control group and of all around it, the innermost first. A line of /proc/self/cgroup tells of it:
+/// `0::PATH` of version 2, `N:memory:PATH` of version 1.
+fn limit_files(line: &str) -> Vec<String> {
+    let Some((number, (controllers, path))) =
+        line.split_once(':').and_then(|(n, rest)| Some((n, rest.split_once(':')?)))
+    else {
+        return Vec::new();
+    };
+    let (root, file) = match controllers {
+        "" if number == "0" => ("/sys/fs/cgroup", "memory.max"),
         _ if controllers.split(',').any(|controller| controller == "memory") => {
-            Some(format!("/sys/fs/cgroup/memory{path}/memory.limit_in_bytes"))
+            ("/sys/fs/cgroup/memory", "memory.limit_in_bytes")
         }
-        _ => None,
-    }
+        _ => return Vec::new(),
+    };
+    let groups = std::iter::successors(Some(path.trim_end_matches('/')), |path| Some(path.rsplit_once('/')?.0));
+    groups.map(|path| format!("{root}{path}/{file}")).collect()
 }
 
 /// `MemTotal` of /proc/meminfo, in bytes.
@@ -122,17 +126,30 @@ mod tests {
 
     #[test]
     fn limits_of_control_groups_are_found() {
-        let cases = [
-            ("0::/", Some("/sys/fs/cgroup/memory.max")),
-            ("0::/system.slice/w1.service", Some("/sys/fs/cgroup/system.slice/w1.service/memory.max")),
-            ("4:memory:/a/b", Some("/sys/fs/cgroup/memory/a/b/memory.limit_in_bytes")),
-            ("4:cpu,memory:/a:b", Some("/sys/fs/cgroup/memory/a:b/memory.limit_in_bytes")),
-            ("9:name=systemd:/", None),
-            ("1:cpu:/x", None),
-            ("", None),
+        let cases: [(&str, &[&str]); 7] = [
+            ("0::/", &["/sys/fs/cgroup/memory.max"]),
+            (
+                "0::/system.slice/w1.service",
+                &[
+                    "/sys/fs/cgroup/system.slice/w1.service/memory.max",
+                    "/sys/fs/cgroup/system.slice/memory.max",
+                    "/sys/fs/cgroup/memory.max",
+                ],
+            ),
+            (
+                "4:memory:/a",
+                &["/sys/fs/cgroup/memory/a/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.limit_in_bytes"],
+            ),
+            (
+                "4:cpu,memory:/a:b",
+                &["/sys/fs/cgroup/memory/a:b/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.limit_in_bytes"],
+            ),
+            ("9:name=systemd:/", &[]),
+            ("1:cpu:/x", &[]),
+            ("", &[]),
         ];
-        for (line, file) in cases {
-            assert_eq!(limit_file(line).as_deref(), file, "{line}");
+        for (line, files) in cases {
+            assert_eq!(limit_files(line), files, "{line}");
         }
     }
 
@@ -194,6 +211,10 @@ mod tests {
             (512 << 20, "512 MiB"),
             (8 << 30, "8 GiB"),
             (3 << 40, "3 TiB"),
+            ((1 << 20) - 52, "1023.9 KiB"),
+            ((1 << 20) - 51, "1.0 MiB"),
+            ((1 << 30) - 1, "1.0 GiB"),
+            (u64::MAX, "16777216.0 TiB"),
         ];
         for (bytes, text) in cases {
             assert_eq!(format_size(bytes), text);

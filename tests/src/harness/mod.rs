@@ -12,6 +12,7 @@
 //! directory when its standard input closes, which happens however this process ends. When a test fails, the ends of
 //! all logs are printed and the directory with the logs stays.
 
+pub mod calls;
 mod footprint;
 pub mod level1;
 pub mod links;

@@ -120,6 +120,7 @@ fn running_operations_are_listed_with_how_far_they_are() {
     assert_eq!((operation.array_id.as_str(), operation.name.as_str(), &operation.into), ("a", "example2", &None));
     assert_eq!((operation.segments, operation.done, operation.redispatched), (2, 1, 0));
     assert_eq!((operation.running_ms, operation.left_ms), (300, 9_700));
+    assert!(operation.request.as_ref().is_some_and(|request| request.ends_with("/9")), "{operation:?}");
 }
 
 #[test]
@@ -243,4 +244,17 @@ fn work_that_flows_again_after_a_death_is_told() {
     desk.say(20, computed(&asked, 5));
     let incident = desk.cluster.list_incidents().incidents.remove(0);
     assert_eq!((incident.redispatched, incident.resumed_ms), (1, Some(200)));
+}
+
+#[test]
+fn what_another_worker_computes_too_counts_for_the_incident_that_is_open() {
+    let mut desk = level_1_and_ours();
+    asked_to_compute(&mut desk, 10).expect("it is the primary");
+    desk.register(30, "w3", 1, vec![]);
+    desk.step(Event::Disconnected { conn: 30, why: "killed".into() });
+    desk.wait(2_100, &[11, 21]);
+    let asked = asked_to_compute(&mut desk, 20).expect("w1 takes too long");
+    desk.say(20, computed(&asked, 5));
+    let incident = desk.cluster.list_incidents().incidents.remove(0);
+    assert_eq!((incident.worker, incident.redispatched), (Some("w3".into()), 1));
 }

@@ -46,9 +46,9 @@ fn done(desk: &mut Desk, instruction: &Message) {
     desk.say(10, Message::reply(&instruction.head, SegmentResult { copies, ..SegmentResult::of(process.result) }));
 }
 
-/// All together have room, but those of level 1 cannot make it.
-#[test]
-fn what_workers_that_can_make_it_have_no_room_for_is_told() {
+/// w1 has room for what two operations make from nothing; w2 of level 1 has some and cannot make it, and w3 (connection 30) has not
+/// enough of it.
+fn too_little_beside_one_worker() -> Desk {
     let mut desk = one_worker(1 << 20);
     desk.register_with(20, "w2", 1, registration_at_level_1("w2", 2));
     let mut small = registration("w3", 1, None, vec![]);
@@ -56,11 +56,22 @@ fn what_workers_that_can_make_it_have_no_room_for_is_told() {
     register.hello.as_mut().expect("it says hello").memory_bytes = 31 << 10;
     desk.register_with(30, "w3", 1, small);
     desk.wait(5000, &[11, 21, 31]);
+    desk
+}
+
+fn two_make_zeros(desk: &mut Desk) {
     for (client, array) in [(1, "a"), (2, "b")] {
         let (array_id, generator, dtype) = (array.into(), "zeros(16384)".into(), Some(DType::Float64));
         let generate = GenerateArray { array_id, generator, dtype, seed: 0, replace: false };
         desk.say(client, Message::request(1, generate));
     }
+}
+
+/// All together have room, but those of level 1 cannot make it.
+#[test]
+fn what_workers_that_can_make_it_have_no_room_for_is_told() {
+    let mut desk = too_little_beside_one_worker();
+    two_make_zeros(&mut desk);
     desk.step(Event::Disconnected { conn: 10, why: "killed".into() });
     desk.wait(450, &[21, 31]);
     assert_eq!([desk.heard(1), desk.heard(2)], [[], []], "w1 may come back");
@@ -70,6 +81,22 @@ fn what_workers_that_can_make_it_have_no_room_for_is_told() {
         assert_eq!(error.code, ErrorCode::InsufficientMemory, "{error}");
         assert!(error.message.contains("w3 31 KiB"), "{error}");
     }
+}
+
+#[test]
+fn operations_wait_for_the_room_that_an_upload_may_give_back() {
+    let mut desk = too_little_beside_one_worker();
+    desk.client(3);
+    desk.say(3, create(1, "c", 1));
+    desk.reserved(&[10, 20, 30]);
+    let version = planned(&mut desk, 3).version;
+    two_make_zeros(&mut desk);
+    desk.step(Event::Disconnected { conn: 10, why: "killed".into() });
+    desk.wait(5_000, &[21, 31]);
+    assert_eq!([desk.heard(1), desk.heard(2)], [[], []], "its room may be enough for one of them");
+    desk.say(3, Message::request(2, AbandonArray { version }));
+    desk.wait(50, &[21, 31]);
+    assert_eq!([error(&mut desk, 1).code, error(&mut desk, 2).code], [ErrorCode::InsufficientMemory; 2]);
 }
 
 /// The worker does all it is asked to, until there is nothing more.

@@ -232,7 +232,7 @@ fn workers_that_refuse_are_asked_six_times_then_the_client_is_told_why() {
     match desk.heard(1).pop().map(|message| message.body) {
         Some(Body::Error(error)) => {
             assert_eq!((error.code, error.retry_after_ms), (ErrorCode::InsufficientMemory, None));
-            for part in ["'a': 16 B in 2 copies", "free: w1 1024.0 MiB", "mine is full"] {
+            for part in ["'a': 16 B in 2 copies", "free: w1 1.0 GiB", "mine is full"] {
                 assert!(error.message.contains(part), "{part}: {error}");
             }
         }

@@ -364,6 +364,27 @@ fn a_copy_that_one_worker_does_not_get_is_fetched_by_another() {
     assert!((1..=4).contains(&cut_off), "{cut_off} tries: those that were under way when the first failed");
 }
 
+/// What it did not reach before says nothing of where it is now.
+#[test]
+fn a_worker_that_is_started_anew_is_asked_again_to_fetch() {
+    let mut desk = Desk::new();
+    desk.register(10, "w1", 1, vec![]);
+    desk.client(1);
+    store_on(&mut desk, &[10], 1, "a", &[LONG]);
+    desk.register(20, "w2", 1, vec![]);
+    let copy = told_to_fetch(&mut desk, 20).pop().expect("the second copy");
+    desk.step(Event::Disconnected { conn: 20, why: "killed".into() });
+    desk.register(22, "w2", 2, vec![]);
+    let again = told_to_fetch(&mut desk, 22).pop().expect("it is as good as another");
+    fetched(&mut desk, 22, again, Some(ErrorCode::Internal));
+    desk.step(Event::Disconnected { conn: 22, why: "killed".into() });
+    desk.log_is_slow = true;
+    desk.register(24, "w2", 3, vec![]);
+    desk.register(30, "w3", 1, vec![]);
+    desk.write_log();
+    assert_eq!(told_to_fetch(&mut desk, 24), [copy]);
+}
+
 #[test]
 fn a_commit_that_misses_its_deadline_says_which_copies_are_missing() {
     let mut desk = two_workers();

@@ -131,6 +131,34 @@ fn a_worker_of_level_1_is_spared_what_another_one_has_done_and_nothing_else() {
     assert_eq!(next, [[3]]);
 }
 
+/// Its bits are not ours, and go with it.
+#[test]
+fn what_a_worker_of_level_1_has_made_and_taken_with_it_is_made_anew() {
+    let mut desk = level_1_and_ours();
+    let asked = asked_to_compute(&mut desk, 10).expect("it is the primary");
+    desk.say(10, computed(&asked, 5));
+    let copy = told_to_fetch(&mut desk, 20).pop().expect("the second copy");
+    desk.step(Event::Disconnected { conn: 10, why: "killed".into() });
+    fetched(&mut desk, 20, copy, Some(ErrorCode::Internal));
+    desk.wait(100, &[21]);
+    let asked = asked_to_compute(&mut desk, 20).expect("it has the source");
+    desk.say(20, computed(&asked, 9));
+    assert_eq!(completed(&mut desk).copies, 1);
+}
+
+#[test]
+fn a_worker_with_something_to_do_does_not_help_one_of_level_1() {
+    let mut desk = level_1_and_ours_with(&[LONG; 4]);
+    let (array_id, generator, dtype) = ("b".into(), "zeros(4)".into(), Some(DType::Int32));
+    desk.say(1, Message::request(4, GenerateArray { array_id, generator, dtype, seed: 0, replace: false }));
+    let (generate, process) = instructions(&mut desk, 20).remove(0);
+    desk.wait(200, &[11, 21]);
+    assert_eq!(instructions(&mut desk, 20), []);
+    answer(&mut desk, 20, &(generate, process), &[0], 16, 1);
+    desk.wait(50, &[11, 21]);
+    assert_eq!(instructions(&mut desk, 20).remove(0).1.segments, [2, 3]);
+}
+
 #[test]
 fn a_worker_of_level_1_that_is_not_late_yet_is_asked_first() {
     let mut desk = level_1_and_ours();
@@ -249,6 +277,25 @@ fn nobody_computes_with_what_it_is_still_fetching() {
     assert_eq!(instructions(&mut desk, 10).len(), 1);
 }
 
+/// w1 has `a`, w2 has `b`, and they do not reach each other.
+#[test]
+fn what_two_workers_do_not_get_of_each_other_a_third_one_gathers() {
+    let mut desk = arrays_that_lie_apart();
+    desk.register(30, "w3", 1, vec![]);
+    desk.sent.clear();
+    desk.say(1, operation_on_a(5, "x + b"));
+    for conn in [10, 20] {
+        let copy = told_to_fetch(&mut desk, conn).pop().expect("it lacks only one of them");
+        fetched(&mut desk, conn, copy, Some(ErrorCode::Internal));
+        desk.wait(50, &[11, 21, 31]);
+    }
+    assert_eq!([10, 20].map(|conn| told_to_fetch(&mut desk, conn)), [[], []]);
+    let both = told_to_fetch(&mut desk, 30);
+    assert_eq!(both.len(), 2);
+    both.into_iter().for_each(|copy| fetched(&mut desk, 30, copy, None));
+    assert_eq!(instructions(&mut desk, 30).len(), 1);
+}
+
 /// w1 has fetched `b`, which two operations read.
 #[test]
 fn what_was_fetched_for_two_operations_goes_when_the_last_one_ends() {
@@ -260,6 +307,8 @@ fn what_was_fetched_for_two_operations_goes_when_the_last_one_ends() {
     desk.say(1, operation_on_a(6, "x * b"));
     let asked = instructions(&mut desk, 10);
     assert_eq!(asked.len(), 2);
+    // It does not read it, and goes on longer.
+    desk.say(1, operation_on_a(7, "x + 1"));
     let drops = |desk: &mut Desk| -> Vec<Vec<CopyId>> {
         let told = desk.heard(10).into_iter().filter_map(|message| match message.body {
             Body::DropCopies(drop) => Some(drop.copies),

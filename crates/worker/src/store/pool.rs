@@ -110,6 +110,8 @@ mod tests {
         assert_eq!(error.code, ErrorCode::InsufficientMemory);
         assert!(error.message.contains("0 B free of 100 B; wait"), "{error}");
         assert_eq!(pool.taken(), 100);
+        a.set(80); // in use already, whatever the limit
+        assert_eq!((pool.taken(), a.pool_free()), (120, 0));
         a.set(10);
         b.try_set(90).unwrap();
         drop(a);

@@ -174,13 +174,15 @@ fn one_address_cannot_have_all_requests() {
 
 #[test]
 fn long_requests_are_bounded_by_their_bytes_together() {
-    let mut desk = two_workers_with(Quotas { bytes_pending: 100, ..Quotas::default() });
     let wait = |id| Message::request(id, WaitWorkers { count: 9 }); // of eleven bytes
-    (1..=9).for_each(|id| desk.say(1, wait(id)));
-    assert_eq!(desk.heard(1), []);
-    desk.say(1, wait(10));
-    let error = error(&mut desk, 1);
-    assert!(is_busy(&error) && error.message.contains("99 bytes"), "{error:?}");
+    for bytes_pending in [99, 109] {
+        let mut desk = two_workers_with(Quotas { bytes_pending, ..Quotas::default() });
+        (1..=9).for_each(|id| desk.say(1, wait(id)));
+        assert_eq!(desk.heard(1), []);
+        desk.say(1, wait(10));
+        let error = error(&mut desk, 1);
+        assert!(is_busy(&error) && error.message.contains("99 bytes"), "{error:?}");
+    }
     let mut alone = two_workers_with(Quotas { bytes_pending: 1, ..Quotas::default() });
     alone.say(1, wait(1));
     assert_eq!(alone.heard(1), [], "one is always taken, however long");

@@ -111,6 +111,25 @@ fn a_result_is_not_acknowledged_with_fewer_copies_than_are_demanded() {
     assert_eq!(completed(&mut desk).copies, 2);
 }
 
+#[test]
+fn a_result_does_not_take_the_name_of_another_array_unasked() {
+    let mut desk = two_workers();
+    store(&mut desk, 1, "a");
+    store(&mut desk, 3, "b");
+    desk.sent.clear();
+    let apply = |id, into: &str, replace| {
+        let (array_id, operation, into) = ("a".into(), "x + 1".into(), Some(into.to_string()));
+        Message::request(id, ApplyOperation { array_id, operation, into, replace, no_wait: false, inline: false })
+    };
+    desk.say(1, apply(5, "b", false));
+    assert_eq!(desk.heard_error(1), Some(ErrorCode::AlreadyExists));
+    desk.say(1, apply(6, "c@v7", false));
+    assert_eq!(desk.heard_error(1), Some(ErrorCode::InvalidName));
+    assert_eq!(instructions(&mut desk, 10), []);
+    desk.say(1, apply(7, "b", true));
+    assert_eq!(instructions(&mut desk, 10).len(), 1);
+}
+
 // ---- who computes ----
 
 /// w2 has computed one of the two that w1 had not begun.

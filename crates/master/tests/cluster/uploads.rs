@@ -564,6 +564,10 @@ fn a_draining_worker_stays_while_a_client_may_be_writing_to_it() {
     desk.say(10, Message::new(WorkerStatus { state: WorkerStage::Draining }));
     desk.wait(1_000, &[11, 21]);
     assert_eq!(desk.heard_kinds(10), [""; 0]);
+    desk.register(30, "w3", 1, vec![]);
+    desk.sent.clear();
+    desk.say(30, Message::new(WorkerStatus { state: WorkerStage::Draining }));
+    assert_eq!(desk.heard_kinds(30), ["WORKER_STATUS"], "nobody writes to this one");
     desk.say(1, Message::request(2, AbandonArray { version }));
     desk.wait(50, &[11, 21]);
     assert_eq!(desk.heard_kinds(10), ["DROP_COPIES", "WORKER_STATUS"], "now it may leave");

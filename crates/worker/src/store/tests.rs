@@ -108,6 +108,19 @@ fn two_writers_of_one_segment_have_room_each_or_the_second_is_busy() {
     store.finish(second, data.clone()).unwrap();
     assert_eq!((store.used(), store.reserved()), (300, 0));
 
+    let mut store = expecting(&[(0, 300)]);
+    let (first, second) = (grant(&mut store, 0, &data), grant(&mut store, 0, &data));
+    store.finish(first, data.clone()).unwrap();
+    store.abandon(second);
+    assert_eq!((store.used(), store.reserved()), (300, 0), "it is here, and not expected any more");
+
+    let mut store = expecting(&[(0, 300)]);
+    let (first, second) = (grant(&mut store, 0, &data), grant(&mut store, 0, &data));
+    store.abandon(first);
+    store.abandon(second);
+    assert_eq!(store.reserved(), 300, "it is expected once");
+    store.check_invariants();
+
     let mut full = expecting(&[(0, 300), (1, 600)]);
     let first = grant(&mut full, 0, &data);
     assert_eq!(code(admit(&mut full, 0, TICKET, &data)), Some(ErrorCode::Busy));

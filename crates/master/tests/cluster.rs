@@ -999,4 +999,5 @@ fn outcomes_with_the_longest_names_there_are() {
     assert!(outcome.data.len() <= 4096, "{} bytes", outcome.data.len());
     let error: protocol::WireError = serde_json::from_str(&outcome.data).unwrap();
     assert_eq!(error.code, ErrorCode::UnknownArray);
+    assert!(error.message.chars().count() > 300, "what fits is remembered: {}", error.message);
 }

@@ -386,6 +386,22 @@ fn a_worker_that_is_started_anew_is_asked_again_to_fetch() {
 }
 
 #[test]
+fn the_death_of_a_third_worker_says_nothing_of_who_reaches_whom() {
+    let mut desk = Desk::new();
+    desk.register(10, "w1", 1, vec![]);
+    desk.client(1);
+    store_on(&mut desk, &[10], 1, "a", &[LONG]);
+    desk.register(20, "w2", 1, vec![]);
+    let copy = told_to_fetch(&mut desk, 20).pop().expect("the second copy");
+    desk.register(30, "w3", 1, vec![]);
+    desk.register(40, "w4", 1, vec![]);
+    fetched(&mut desk, 20, copy, Some(ErrorCode::Internal));
+    desk.step(Event::Disconnected { conn: 30, why: "killed".into() });
+    desk.wait(1_000, &[11, 21, 41]);
+    assert_eq!((told_to_fetch(&mut desk, 20), told_to_fetch(&mut desk, 40)), (vec![], vec![copy]));
+}
+
+#[test]
 fn a_commit_that_misses_its_deadline_says_which_copies_are_missing() {
     let mut desk = two_workers();
     desk.say(1, create(1, "b", 3 * LONG));

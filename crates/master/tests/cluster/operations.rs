@@ -356,6 +356,22 @@ fn arrays_that_are_made_from_nothing_are_made_by_workers_of_ours() {
     assert_eq!((sent(&mut desk, 10), sent(&mut desk, 20)), (0, 64));
 }
 
+#[test]
+fn what_a_dead_worker_was_to_make_from_nothing_another_one_makes() {
+    let mut desk = Desk::with_replication(1);
+    desk.register(10, "w1", 1, vec![]);
+    desk.register(20, "w2", 1, vec![]);
+    desk.client(1);
+    desk.sent.clear();
+    let (array_id, generator, dtype) = ("b".into(), format!("zeros({})", 4 * LONG), Some(DType::Int32));
+    desk.say(1, Message::request(1, GenerateArray { array_id, generator, dtype, seed: 0, replace: false }));
+    let [first, second] = [10, 20].map(|conn| instructions(&mut desk, conn).remove(0));
+    desk.step(Event::Disconnected { conn: 10, why: "killed".into() });
+    answer(&mut desk, 20, &second, &second.1.segments.clone(), 4 * LONG, 1);
+    desk.wait(50, &[21]);
+    assert_eq!(instructions(&mut desk, 20).remove(0).1.segments, first.1.segments);
+}
+
 // ---- how much is sent ----
 
 #[test]

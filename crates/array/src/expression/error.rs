@@ -16,6 +16,17 @@ pub struct ExpressionError {
 /// Characters that an excerpt has.
 const EXCERPT_CHARS: usize = 24;
 
+/// Characters of a word or a number that an error repeats: more than those that have a meaning have.
+const QUOTED_CHARS: usize = 64;
+
+/// A word or a number of the text, as an error repeats it.
+pub(super) fn quoted(word: &str) -> String {
+    match word.char_indices().nth(QUOTED_CHARS) {
+        Some((end, _)) => format!("'{}…'", &word[..end]),
+        None => format!("'{word}'"),
+    }
+}
+
 impl ExpressionError {
     /// About what begins at a byte of a text.
     pub fn at(text: &str, byte: usize, problem: impl Into<String>) -> ExpressionError {

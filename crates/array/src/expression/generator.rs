@@ -9,6 +9,7 @@
 //! | `normal(loc, scale, shape)` | random, of the normal distribution |
 //! | `integers(low, high, shape)` | random ints in `low..high`, high excluded |
 
+use super::error::quoted;
 use super::parse::Parser;
 use super::token::Token;
 use super::typing::Value;
@@ -43,7 +44,7 @@ pub(super) const SIGNATURES: [(&str, &str); 9] = [
 /// # Errors
 /// Whatever is wrong with the text, and at which column.
 pub fn parse_generator(text: &str, dtype: Option<DType>, seed: u64) -> Result<GeneratedArray, ExpressionError> {
-    let mut nothing = |name: &str| -> Result<Named, String> { Err(format!("'{name}' is no number")) };
+    let mut nothing = |name: &str| -> Result<Named, String> { Err(format!("{} is no number", quoted(name))) };
     let (name, arguments) = Parser::new(text, DType::Float64, &mut nothing)?.call_of_numbers()?;
     let wrong = |problem: String| ExpressionError::at(text, 0, problem);
     if let Some(dtype) = dtype.filter(|dtype| !is_computed(*dtype)) {
@@ -52,7 +53,7 @@ pub fn parse_generator(text: &str, dtype: Option<DType>, seed: u64) -> Result<Ge
     let signature = SIGNATURES.into_iter().find(|(known, _)| *known == name.as_str());
     let all = || SIGNATURES.map(|(_, signature)| signature).join(", ");
     let signature = signature
-        .ok_or_else(|| wrong(format!("nothing is called '{name}' that makes an array; there are {}", all())))?
+        .ok_or_else(|| wrong(format!("nothing is called {} that makes an array; there are {}", quoted(&name), all())))?
         .1;
     make(&name, &arguments, dtype, seed).map_err(|problem| match problem {
         Problem::Signature => wrong(format!("write {signature}")),

@@ -12,6 +12,7 @@
 //! atom:       number | "True" | "False" | "pi" | "inf" | "nan" | array | function "(" or ("," or)* ")" | "(" or ")"
 //! ```
 
+use super::error::quoted;
 use super::token::{Token, Tokens};
 use super::typing::{Comparison, Operator, Typing, Value};
 use super::{DEPTH_MAX, ExpressionError, Named, Resolve, TEXT_BYTES_MAX};
@@ -156,7 +157,7 @@ impl<'a, 'r> Parser<'a, 'r> {
         };
         match word.parse() {
             Ok(reducer) => self.step().map(|()| reducer),
-            Err(_) => self.wrong(format!("no reduction is called '{word}'; there are {}", names())),
+            Err(_) => self.wrong(format!("no reduction is called {}; there are {}", quoted(&word), names())),
         }
     }
 
@@ -483,10 +484,9 @@ fn unknown_function(name: &str) -> String {
         return format!("{reducer} makes one value of all elements: use `reduce`");
     }
     let names = Function::names();
-    let near = names.iter().find(|known| is_near(name, known));
-    match near {
-        Some(near) => format!("no function is called '{name}'; is it {near}?"),
-        None => format!("no function is called '{name}'; there are {}", names.join(", ")),
+    match names.iter().find(|known| is_near(name, known)) {
+        Some(near) => format!("no function is called {}; is it {near}?", quoted(name)),
+        None => format!("no function is called {}; there are {}", quoted(name), names.join(", ")),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The words of an expression.
 
 use super::ExpressionError;
+use super::error::quoted;
 
 /// A word.
 #[derive(Clone, Debug, PartialEq)]
@@ -113,9 +114,9 @@ fn number<'a>(rest: &'a str) -> Result<(Token<'a>, usize), String> {
     }
     let plain = rest[..len].replace('_', "");
     let token = match is_float {
-        true => plain.parse().map(Token::Float).map_err(|_| format!("'{plain}' is no number"))?,
+        true => plain.parse().map(Token::Float).map_err(|_| format!("{} is no number", quoted(&plain)))?,
         false => {
-            let wrong = |_| format!("{plain} does not fit int64; write {plain}.0 for a float64");
+            let wrong = |_| format!("{} does not fit int64; write it with .0 for a float64", quoted(&plain));
             plain.parse().map(Token::Int).map_err(wrong)?
         }
     };

@@ -90,6 +90,31 @@ fn what_is_too_deep_is_refused() {
     assert!(check(&format!("x{}", "**x".repeat(DEPTH_MAX)), Float64).is_ok());
 }
 
+/// Whoever gets an error wants to read it: it quotes the beginning of what is wrong.
+#[test]
+fn what_an_error_quotes_is_short() {
+    let (name, digits) = ("n".repeat(4000), "7".repeat(4000));
+    let texts = [
+        format!("{name}(x)"),
+        format!("x + {digits}"),
+        format!("x + 1e{digits}"),
+        format!("sum(x), {name}(x)"),
+        format!("zeros(`{name}`)"),
+        format!("{name}(4)"),
+    ];
+    for text in texts {
+        let nobody = |name: &str| Err(format!("there is no array '{}'", name.len()));
+        let errors = [
+            parse_expression(&text, DType::Float64, &mut { nobody }).err(),
+            parse_reductions(&text, DType::Float64, &mut { nobody }).err(),
+            parse_generator(&text, None, 1).err(),
+        ];
+        for error in errors.into_iter().flatten() {
+            assert!(error.to_string().len() < 1000, "{error}");
+        }
+    }
+}
+
 #[test]
 fn long_but_shallow_is_no_matter() {
     assert_eq!(check(&format!("1{}", "+1".repeat(5000)), Float64).unwrap().nodes().len(), 1);

@@ -386,6 +386,23 @@ fn a_worker_that_is_started_anew_is_asked_again_to_fetch() {
 }
 
 #[test]
+fn copies_of_a_deleted_array_that_are_being_fetched_keep_nobody_busy() {
+    let mut desk = Desk::new();
+    desk.register(10, "w1", 1, vec![]);
+    desk.client(1);
+    store_on(&mut desk, &[10], 1, "a", &[LONG; 12]);
+    let kept = store_on(&mut desk, &[10], 3, "b", &[LONG]);
+    desk.register(20, "w2", 1, vec![]);
+    let told = told_to_fetch(&mut desk, 20);
+    assert!(told.len() == 4 && told.iter().all(|copy| copy.0 != kept), "four at a time: {told:?}");
+    fetched(&mut desk, 20, told[0], None); // so it is told to drop it, and from then on says nothing about the others
+    desk.sent.clear();
+    desk.say(1, Message::request(5, DeleteArray { array_id: "a".into() }));
+    desk.wait(50, &[11, 21]);
+    assert_eq!(told_to_fetch(&mut desk, 20).iter().map(|copy| copy.0).collect::<Vec<_>>(), [kept]);
+}
+
+#[test]
 fn the_death_of_a_third_worker_says_nothing_of_who_reaches_whom() {
     let mut desk = Desk::new();
     desk.register(10, "w1", 1, vec![]);

@@ -173,6 +173,21 @@ fn one_address_cannot_have_all_requests() {
 }
 
 #[test]
+fn the_requests_of_an_address_count_whatever_others_end() {
+    let mut desk = two_workers_with(Quotas { requests_per_address: 2, ..Quotas::default() });
+    for n in [1, 2] {
+        let address = IpAddr::V4(Ipv4Addr::new(10, 0, 0, n));
+        desk.step(Event::Opened { conn: 30 + ConnId::from(n), address });
+        desk.client(30 + ConnId::from(n));
+    }
+    (1..=2).for_each(|id| desk.say(31, Message::request(id, WaitWorkers { count: 9 })));
+    desk.say(32, Message::request(1, Status {}));
+    assert!(matches!(desk.heard(32)[0].body, Body::ClusterStatus(_)));
+    desk.say(31, Message::request(3, WaitWorkers { count: 9 }));
+    assert!(is_busy(&error(&mut desk, 31)));
+}
+
+#[test]
 fn long_requests_are_bounded_by_their_bytes_together() {
     let wait = |id| Message::request(id, WaitWorkers { count: 9 }); // of eleven bytes
     for bytes_pending in [99, 109] {

@@ -515,11 +515,11 @@ impl Catalog {
         if self.names.contains_key(&into.name) && !into.replace {
             return refused(already_exists(&into.name));
         }
-        let applied = self.delete_array(&into.name);
+        let removed = self.remove_array(&into.name);
         self.insert_version(id, version);
         self.arrays.insert(into.array, Array { name: into.name.clone(), content: id, result: None });
         self.names.insert(into.name.clone(), into.array);
-        Applied { refused: None, ..applied }
+        Applied { removed, ..Applied::default() }
     }
 
     fn add_result(
@@ -562,13 +562,19 @@ impl Catalog {
     }
 
     fn delete_array(&mut self, name: &str) -> Applied {
-        let Some(id) = self.names.remove(name) else {
+        if !self.names.contains_key(name) {
             return refused(unknown_array(name, self.names.keys()));
-        };
+        }
+        Applied { removed: self.remove_array(name), ..Applied::default() }
+    }
+
+    /// Removes the array of this name, if there is one, with its versions, which it gives.
+    fn remove_array(&mut self, name: &str) -> Vec<VersionId> {
+        let Some(id) = self.names.remove(name) else { return Vec::new() };
         let array = self.arrays.remove(&id).expect("names are those of arrays");
         let removed: Vec<VersionId> = [Some(array.content), array.result].into_iter().flatten().collect();
         removed.iter().for_each(|version| self.remove_version(*version));
-        Applied { removed, ..Applied::default() }
+        removed
     }
 
     fn record(&mut self, incident: Incident) -> Applied {

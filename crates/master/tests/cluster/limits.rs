@@ -226,6 +226,47 @@ fn operations_that_nobody_waits_for_are_bounded_too() {
 }
 
 #[test]
+fn a_full_cluster_takes_no_new_array_and_what_replaces_one() {
+    let create_empty = |number: u64| Command::CreateArray {
+        request: None,
+        array: protocol::ArrayId(number),
+        version: VersionId(number),
+        name: format!("a{number}"),
+        dtype: DType::Int32,
+        shape: vec![0],
+        replication: 2,
+        replace: false,
+        segments: vec![],
+    };
+    let arrays = (2..=ARRAYS_MAX as u64).map(create_empty);
+    let log: Vec<Command> =
+        std::iter::once(Command::Founded { cluster: uuid::Uuid::from_u128(1) }).chain(arrays).collect();
+    let mut catalog = Catalog::default();
+    (1..).zip(&log).for_each(|(index, command)| drop(catalog.apply(index, command)));
+    let mut desk = Desk::with_log(catalog, log);
+    desk.client(1);
+    let make = |id, name: &str, replace| {
+        let (array_id, generator, dtype) = (name.into(), "zeros(0)".into(), Some(DType::Int32));
+        Message::request(id, GenerateArray { array_id, generator, dtype, seed: 0, replace })
+    };
+    let upload = |id, name: &str, replace| {
+        Message::request(id, CreateArray { array_id: name.into(), dtype: DType::Int32, shape: vec![0], replace })
+    };
+    desk.say(1, make(1, "last", false));
+    assert_eq!(completed(&mut desk).handle.split('@').next(), Some("last"));
+    for (id, one_more) in [make(2, "b", false), upload(3, "b", false)].into_iter().enumerate() {
+        desk.say(1, one_more);
+        let error = error(&mut desk, 1);
+        assert_eq!(error.code, ErrorCode::TooLarge, "{id}: {error}");
+        assert!(error.message.contains("100000 arrays"), "{error}");
+    }
+    desk.say(1, make(4, "a2", true));
+    assert_eq!(completed(&mut desk).handle.split('@').next(), Some("a2"));
+    desk.say(1, upload(5, "a3", true));
+    planned(&mut desk, 1);
+}
+
+#[test]
 fn uploads_are_bounded() {
     let mut desk = one_worker(1 << 30);
     let create = |id: u64| {

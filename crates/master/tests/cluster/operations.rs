@@ -162,7 +162,8 @@ fn what_a_worker_of_level_1_has_made_and_taken_with_it_is_made_anew() {
     desk.wait(100, &[21]);
     let asked = asked_to_compute(&mut desk, 20).expect("it has the source");
     desk.say(20, computed(&asked, 9));
-    assert_eq!(completed(&mut desk).copies, 1);
+    let complete = completed(&mut desk);
+    assert_eq!((complete.copies, complete.exact), (1, true));
 }
 
 #[test]

@@ -101,8 +101,6 @@ pub(super) struct Running {
     inline: bool,
     /// Only primaries compute: moving the result costs less than computing it again, or there is no result to keep.
     replicas_receive: bool,
-    /// All segments so far came from our kernels.
-    exact: bool,
     /// Its segments are no longer than a chunk, which a worker does at once.
     small: bool,
     /// Its result is on its way into the log.
@@ -122,6 +120,8 @@ struct Work {
     crc32c: Option<u32>,
     /// The kernels that gave this checksum.
     kernels: String,
+    /// They are not ours.
+    is_of_level_1: bool,
     /// Two workers gave this checksum, or one from a checked source.
     confirmed: bool,
     /// Its elements and their checksum, if they are wanted with the answer.
@@ -267,7 +267,6 @@ impl Cluster {
                 && bytes <= INLINE_BYTES_MAX
                 && with_answer < INLINE_OPERATIONS_MAX,
             replicas_receive: is_reduced || self.costs.receives(fingerprint, self.most_threads()),
-            exact: true,
             small: false,
             proposed: false,
             last_failure: None,
@@ -300,7 +299,7 @@ impl Cluster {
             target: running.plan.replication,
             replicas: running.replicas().to_string(),
             redispatched: running.redispatched,
-            exact: running.exact,
+            exact: !running.works.iter().any(|work| work.is_of_level_1),
             crc32c: None,
             durability: if running.into().is_some() { Durability::Synced } else { Durability::Memory },
             elapsed_us: self.now.elapsed.saturating_sub(running.started).as_micros() as u64,
@@ -753,8 +752,8 @@ impl Cluster {
         }
         member.add(copy);
         if let Some(running) = self.operations.get_mut(&copy.0) {
-            running.exact &= level > 1;
             let work = &mut running.works[copy.1 as usize];
+            work.is_of_level_1 = level == 1;
             work.confirmed |= work.verify || known.is_some() || planted::bug!(ResultNotConfirmed);
             running.recomputed += u32::from(known.is_some());
             work.crc32c = Some(copy.crc32c());

@@ -157,7 +157,7 @@ impl<'a, 'r> Parser<'a, 'r> {
         };
         match word.parse() {
             Ok(reducer) => self.step().map(|()| reducer),
-            Err(_) => self.wrong(format!("no reduction is called {}; there are {}", quoted(&word), names())),
+            Err(_) => self.wrong(format!("no reduction is called {}; there are {}", quoted(word), names())),
         }
     }
 

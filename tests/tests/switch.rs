@@ -9,7 +9,6 @@ use std::time::Duration;
 use tests::harness::calls::{calls_go_on, check_array, some_values, wait_state};
 use tests::harness::oracle::check_example1;
 use tests::harness::switch::{Impairment, Switch};
-use tests::harness::wait::until;
 use tests::harness::{CLIENTS, Processes, Setup};
 
 fn with_array() -> (Processes, Cluster, Vec<f64>) {

@@ -364,15 +364,21 @@ fn a_copy_that_one_worker_does_not_get_is_fetched_by_another() {
     assert!((1..=4).contains(&cut_off), "{cut_off} tries: those that were under way when the first failed");
 }
 
-/// What it did not reach before says nothing of where it is now.
-#[test]
-fn a_worker_that_is_started_anew_is_asked_again_to_fetch() {
+/// w1 (connection 10) has the only copy of an array, and w2 (connection 20), which has just come, is to fetch it.
+fn one_copy_to_fetch() -> (Desk, CopyRecord) {
     let mut desk = Desk::new();
     desk.register(10, "w1", 1, vec![]);
     desk.client(1);
     store_on(&mut desk, &[10], 1, "a", &[LONG]);
     desk.register(20, "w2", 1, vec![]);
     let copy = told_to_fetch(&mut desk, 20).pop().expect("the second copy");
+    (desk, copy)
+}
+
+/// What it did not reach before says nothing of where it is now.
+#[test]
+fn a_worker_that_is_started_anew_is_asked_again_to_fetch() {
+    let (mut desk, copy) = one_copy_to_fetch();
     desk.step(Event::Disconnected { conn: 20, why: "killed".into() });
     desk.register(22, "w2", 2, vec![]);
     let again = told_to_fetch(&mut desk, 22).pop().expect("it is as good as another");
@@ -404,12 +410,7 @@ fn copies_of_a_deleted_array_that_are_being_fetched_keep_nobody_busy() {
 
 #[test]
 fn the_death_of_a_third_worker_says_nothing_of_who_reaches_whom() {
-    let mut desk = Desk::new();
-    desk.register(10, "w1", 1, vec![]);
-    desk.client(1);
-    store_on(&mut desk, &[10], 1, "a", &[LONG]);
-    desk.register(20, "w2", 1, vec![]);
-    let copy = told_to_fetch(&mut desk, 20).pop().expect("the second copy");
+    let (mut desk, copy) = one_copy_to_fetch();
     desk.register(30, "w3", 1, vec![]);
     desk.register(40, "w4", 1, vec![]);
     fetched(&mut desk, 20, copy, Some(ErrorCode::Internal));

@@ -8,10 +8,11 @@ use super::fault::Fault;
 use super::machine::{BLOCK, Block, Machine};
 use super::register::Register;
 use super::{INPUTS_MAX, Program};
+use crate::checksum::{self, Digest};
 use crate::kernels::Build;
-use crate::kernels::stream::{copy_past_caches, settle};
+use crate::kernels::stream::settle;
 use crate::reduction::{LEAF, Leaf, Partial, Tree, Values};
-use crate::{Buffer, DType, checksum};
+use crate::{Buffer, DType};
 use rayon::prelude::*;
 use std::fmt;
 
@@ -94,16 +95,15 @@ impl Program {
             Ok(Checked { output: checksum::crc32c(results), ..checked })
         };
         let past_caches = |machine: &mut Machine, result: &mut Register, at: usize, results: &mut [u8]| {
-            let mut output = 0;
+            let mut output = Digest::default();
             let checked = piece.chunk(at, machine, |machine, block, from| {
                 let made = result.bytes_mut(block.len * dtype.size());
                 machine.run(block, made)?;
-                output = checksum::crc32c_append(output, made);
-                copy_past_caches(&mut results[from * dtype.size()..][..made.len()], made);
+                output.copy_past_caches(&mut results[from * dtype.size()..][..made.len()], made);
                 Ok(())
             });
             settle();
-            Ok(Checked { output, ..checked? })
+            Ok(Checked { output: output.finish(), ..checked? })
         };
         let chunk = |(machine, result): &mut (Machine, Register), at: usize, results: &mut [u8]| match streams {
             true => past_caches(machine, result, at, results),
@@ -218,22 +218,25 @@ impl<'a> Piece<'a> {
         mut each: impl FnMut(&mut Machine, &Block<'_>, usize) -> Result<(), (usize, Fault)>,
     ) -> Result<Checked, RunError> {
         let len = self.chunk_len(at);
-        let mut checked = Checked { inputs: [0; INPUTS_MAX], output: 0 };
+        let mut digests = vec![Digest::default(); self.sources.len()];
         let mut inputs: Vec<&[u8]> = Vec::with_capacity(self.sources.len());
         for from in (0..len).step_by(BLOCK) {
             let (first, len) = (at * CHUNK + from, BLOCK.min(len - from));
             inputs.clear();
             inputs.extend((0..self.sources.len()).map(|input| self.bytes(input, first, len)));
-            // The checksum brings a block into the first-level cache, where it is computed on.
-            for ((checked, source), bytes) in checked.inputs.iter_mut().zip(self.sources).zip(&inputs) {
-                if source.crc32c.is_some() {
-                    *checked = checksum::crc32c_append(*checked, bytes);
-                }
+            // The checksum brings a block into the first-level cache, where it is computed on, and the next one nearer.
+            let next = first + len..self.len.min(first + len + BLOCK);
+            for (input, digest) in
+                digests.iter_mut().enumerate().filter(|(input, _)| self.sources[*input].crc32c.is_some())
+            {
+                digest.read(inputs[input], self.bytes(input, next.start, next.len()));
             }
             let block = Block { start: self.start + first as u64, len, inputs: &inputs };
             let failed = |(at, fault)| RunError::Element(ElementError { index: block.start + at as u64, fault });
             each(machine, &block, from).map_err(failed)?;
         }
+        let mut checked = Checked { inputs: [0; INPUTS_MAX], output: 0 };
+        checked.inputs.iter_mut().zip(&digests).for_each(|(crc32c, digest)| *crc32c = digest.finish());
         Ok(checked)
     }
 

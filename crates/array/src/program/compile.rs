@@ -54,8 +54,19 @@ pub struct Compiled {
     pub registers: usize,
     /// Dtype of the elements that the program gives; none if it reduces.
     pub result: Option<DType>,
-    /// What is reduced, and where it is.
-    pub reductions: Vec<(Reducer, DType, Place)>,
+    /// What is reduced.
+    pub reduced: Vec<Reduced>,
+    /// For each reduction, which of the partials of all [`Reduced`], in their order, it is.
+    pub reductions: Vec<(Reducer, usize)>,
+}
+
+/// A value that is reduced.
+#[derive(Clone, Debug)]
+pub struct Reduced {
+    pub place: Place,
+    pub dtype: DType,
+    /// What must be known of it: one reducer of those that know the same.
+    pub reducers: Vec<Reducer>,
 }
 
 impl Compiled {
@@ -116,6 +127,7 @@ impl<'a> Compiler<'a> {
             constants: Vec::new(),
             registers: 0,
             result: program.output(),
+            reduced: Vec::new(),
             reductions: Vec::new(),
         };
         Compiler { outcome, places: vec![None; nodes.len()], nodes, last_use, free: Vec::new(), compiled }
@@ -130,13 +142,7 @@ impl<'a> Compiler<'a> {
         }
         match self.outcome {
             Outcome::Elements(node) => self.finish(*node as usize),
-            Outcome::Reductions(all) => {
-                let reduced = |(reducer, node): &(Reducer, NodeId)| {
-                    let at = *node as usize;
-                    (*reducer, self.nodes[at].dtype, self.places[at].expect("it is kept"))
-                };
-                self.compiled.reductions = all.iter().map(reduced).collect();
-            }
+            Outcome::Reductions(all) => self.reduce(all),
         }
         self.compiled
     }
@@ -217,6 +223,31 @@ impl<'a> Compiler<'a> {
                 self.free.push(register);
             }
         }
+    }
+
+    /// Sees to it that each value is looked at once, and nothing is found out of it twice.
+    fn reduce(&mut self, all: &[(Reducer, NodeId)]) {
+        let Compiled { reduced, reductions, .. } = &mut self.compiled;
+        for (reducer, node) in all {
+            let (place, dtype) = (self.places[*node as usize].expect("it is kept"), self.nodes[*node as usize].dtype);
+            let at = reduced.iter().position(|reduced| reduced.place == place).unwrap_or_else(|| {
+                reduced.push(Reduced { place, dtype, reducers: Vec::new() });
+                reduced.len() - 1
+            });
+            let reducers = &mut reduced[at].reducers;
+            if !reducers.contains(&reducer.knows_as()) {
+                reducers.push(reducer.knows_as());
+            }
+        }
+        let partials = || reduced.iter().flat_map(|value| value.reducers.iter().map(|reducer| (value.place, *reducer)));
+        *reductions = all
+            .iter()
+            .map(|(reducer, node)| {
+                let place = self.places[*node as usize].expect("it is kept");
+                let at = partials().position(|partial| partial == (place, reducer.knows_as()));
+                (*reducer, at.expect("it is among them"))
+            })
+            .collect();
     }
 
     /// Sees to it that the kept value is in the output.

@@ -3,7 +3,7 @@
 //! Chunks and blocks are counted from the beginning of the piece. A piece begins at a multiple of [`CHUNK`] elements of the array (a
 //! segment does), so what is reduced is combined in the same order whatever the layout and the number of threads.
 
-use super::compile::Place;
+use super::compile::{Compiled, Reduced};
 use super::fault::Fault;
 use super::machine::{BLOCK, Block, Machine};
 use super::register::Register;
@@ -88,15 +88,15 @@ impl Program {
         assert_eq!(output.len(), len * dtype.size(), "a result has as many elements as its input");
         let results = output.as_bytes_mut();
         let streams = compiled.is_bound_by_memory() && results.len() >= STREAMED_BYTES_MIN;
-        let through_caches = |machine: &mut Machine, at: usize, results: &mut [u8]| {
-            let checked = piece.chunk(at, machine, |machine, block, from| {
+        let through_caches = |thread: &mut Thread<'_>, at: usize, results: &mut [u8]| {
+            let checked = piece.chunk(at, thread, |machine, block, from| {
                 machine.run(block, &mut results[from * dtype.size()..][..block.len * dtype.size()])
             })?;
             Ok(Checked { output: checksum::crc32c(results), ..checked })
         };
-        let past_caches = |machine: &mut Machine, result: &mut Register, at: usize, results: &mut [u8]| {
+        let past_caches = |thread: &mut Thread<'_>, result: &mut Register, at: usize, results: &mut [u8]| {
             let mut output = Digest::default();
-            let checked = piece.chunk(at, machine, |machine, block, from| {
+            let checked = piece.chunk(at, thread, |machine, block, from| {
                 let made = result.bytes_mut(block.len * dtype.size());
                 machine.run(block, made)?;
                 output.copy_past_caches(&mut results[from * dtype.size()..][..made.len()], made);
@@ -105,11 +105,11 @@ impl Program {
             settle();
             Ok(Checked { output: output.finish(), ..checked? })
         };
-        let chunk = |(machine, result): &mut (Machine, Register), at: usize, results: &mut [u8]| match streams {
-            true => past_caches(machine, result, at, results),
-            false => through_caches(machine, at, results),
+        let chunk = |(thread, result): &mut (Thread<'_>, Register), at: usize, results: &mut [u8]| match streams {
+            true => past_caches(thread, result, at, results),
+            false => through_caches(thread, at, results),
         };
-        let new = || (Machine::new(compiled, Build::best()), Register::new(compiled.registers));
+        let new = || (Thread::new(compiled), Register::new(compiled.registers));
         let checked: Checked = if len <= CHUNK {
             chunk(&mut new(), 0, results).map_err(|error| piece.blame(error))?
         } else {
@@ -133,28 +133,25 @@ impl Program {
         assert!(!compiled.reductions.is_empty(), "it reduces");
         let piece = Piece::new(self, sources, start, len);
         let trees = || -> Vec<Tree> {
-            compiled.reductions.iter().map(|(reducer, dtype, _)| Tree::new(*reducer, *dtype)).collect()
+            let all =
+                compiled.reduced.iter().flat_map(|value| value.reducers.iter().map(|reducer| (*reducer, value.dtype)));
+            all.map(|(reducer, dtype)| Tree::new(reducer, dtype)).collect()
         };
-        let chunk = |machine: &mut Machine, at: usize| {
-            let mut found = trees();
-            let checked = piece.chunk(at, machine, |machine, block, _| {
+        let chunk = |(thread, trees): &mut (Thread<'_>, Vec<Tree>), at: usize| {
+            let checked = piece.chunk(at, thread, |machine, block, _| {
                 machine.run(block, &mut [])?;
-                // Reductions of the same values share a leaf, and what is known of it.
-                let mut leaves: Vec<(Place, Leaf<'_>)> = Vec::with_capacity(found.len());
-                for (tree, (reducer, dtype, place)) in found.iter_mut().zip(&compiled.reductions) {
-                    let known = leaves.iter().position(|(known, _)| known == place);
-                    let at = known.unwrap_or_else(|| {
-                        let values = Values::of(*dtype, machine.value(*place, *dtype, block));
-                        leaves.push((*place, Leaf::new(Build::best(), block.start, values)));
-                        leaves.len() - 1
-                    });
-                    tree.push(leaves[at].1.partial(*reducer));
+                let mut trees = trees.iter_mut();
+                for Reduced { place, dtype, reducers } in &compiled.reduced {
+                    let values = Values::of(*dtype, machine.value(*place, *dtype, block));
+                    let leaf = Leaf::new(Build::best(), block.start, values);
+                    reducers.iter().zip(&mut trees).for_each(|(reducer, tree)| tree.push(leaf.partial(*reducer)));
                 }
                 Ok(())
-            })?;
-            Ok((checked, found.into_iter().map(Tree::finish).collect::<Vec<Partial>>()))
+            });
+            let partials: Vec<Partial> = trees.iter_mut().map(Tree::take).collect();
+            Ok((checked?, partials))
         };
-        let new = || Machine::new(compiled, Build::best());
+        let new = || (Thread::new(compiled), trees());
         let chunks = len.div_ceil(CHUNK);
         let all: Vec<_> = match chunks {
             0 => Vec::new(),
@@ -170,7 +167,21 @@ impl Program {
             }));
         }
         piece.compare(&piece.joined(checked, 0)?)?;
-        Ok(whole.into_iter().map(Tree::finish).collect())
+        let partials: Vec<Partial> = whole.into_iter().map(Tree::finish).collect();
+        Ok(compiled.reductions.iter().map(|(reducer, at)| partials[*at].with_reducer(*reducer)).collect())
+    }
+}
+
+/// What a thread computes with, one chunk after the other.
+struct Thread<'a> {
+    machine: Machine<'a>,
+    /// Of each input, as far as this chunk was read.
+    digests: Vec<Digest>,
+}
+
+impl<'a> Thread<'a> {
+    fn new(compiled: &'a Compiled) -> Thread<'a> {
+        Thread { machine: Machine::new(compiled, Build::best()), digests: Vec::new() }
     }
 }
 
@@ -214,11 +225,12 @@ impl<'a> Piece<'a> {
     fn chunk(
         &self,
         at: usize,
-        machine: &mut Machine,
+        Thread { machine, digests }: &mut Thread<'_>,
         mut each: impl FnMut(&mut Machine, &Block<'_>, usize) -> Result<(), (usize, Fault)>,
     ) -> Result<Checked, RunError> {
         let len = self.chunk_len(at);
-        let mut digests = vec![Digest::default(); self.sources.len()];
+        digests.clear();
+        digests.resize(self.sources.len(), Digest::default());
         let mut inputs: Vec<&[u8]> = Vec::with_capacity(self.sources.len());
         for from in (0..len).step_by(BLOCK) {
             let (first, len) = (at * CHUNK + from, BLOCK.min(len - from));
@@ -236,7 +248,7 @@ impl<'a> Piece<'a> {
             each(machine, &block, from).map_err(failed)?;
         }
         let mut checked = Checked { inputs: [0; INPUTS_MAX], output: 0 };
-        checked.inputs.iter_mut().zip(&digests).for_each(|(crc32c, digest)| *crc32c = digest.finish());
+        checked.inputs.iter_mut().zip(digests).for_each(|(crc32c, digest)| *crc32c = digest.finish());
         Ok(checked)
     }
 

@@ -63,6 +63,20 @@ impl Partial {
         Partial { reducer, dtype, state }
     }
 
+    /// The same, of another reducer that knows the same.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub(crate) fn with_reducer(self, reducer: Reducer) -> Partial {
+        assert_eq!(
+            reducer.knows_as(),
+            self.reducer.knows_as(),
+            "what {} knows is not what {reducer} knows",
+            self.reducer
+        );
+        Partial { reducer, ..self }
+    }
+
     /// The reducer it is of.
     pub fn reducer(&self) -> Reducer {
         self.reducer

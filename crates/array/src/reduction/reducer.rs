@@ -53,6 +53,16 @@ impl Reducer {
         Reducer::All,
     ];
 
+    /// The first of those that know the same of the elements and make different values of it.
+    pub(crate) fn knows_as(self) -> Reducer {
+        match self {
+            Reducer::Mean => Reducer::Sum,
+            Reducer::Std => Reducer::Var,
+            Reducer::Any | Reducer::All => Reducer::Count,
+            other => other,
+        }
+    }
+
     /// Its name in expressions and on the wire.
     pub fn name(self) -> &'static str {
         match self {

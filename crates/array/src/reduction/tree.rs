@@ -56,7 +56,13 @@ impl Tree {
 
     /// What is known of all of them; the empty partial if there are none.
     pub fn finish(mut self) -> Partial {
+        self.take()
+    }
+
+    /// The same, and begins anew.
+    pub fn take(&mut self) -> Partial {
         let last = self.subtrees.pop().unwrap_or(self.empty);
-        self.subtrees.into_iter().rev().fold(last, |later, earlier| earlier.merge(later))
+        self.pushed = 0;
+        self.subtrees.drain(..).rev().fold(last, |later, earlier| earlier.merge(later))
     }
 }

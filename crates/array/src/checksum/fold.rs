@@ -5,20 +5,16 @@
 //! second (Gopal and others, "Fast CRC Computation for Generic Polynomials Using PCLMULQDQ Instruction", Intel 2009). What is left
 //! after any number of bytes is [`STRIDE`] bytes, of which the checksum is taken as usual.
 
-use super::{ONE, followed_by, multiply};
+use super::{ONE, first_half, followed_by, multiply};
 use crate::kernels::stream;
 use std::arch::x86_64::{
-    __m512i, _MM_HINT_T1, _mm_prefetch, _mm512_clmulepi64_epi128, _mm512_set_epi64, _mm512_stream_si512,
-    _mm512_ternarylogic_epi64,
+    __m512i, _mm512_clmulepi64_epi128, _mm512_set_epi64, _mm512_stream_si512, _mm512_ternarylogic_epi64,
 };
 
 /// Bytes that are folded at a time: four vectors, as a multiplication takes 8 cycles and two begin for each vector.
 pub const STRIDE: usize = size_of::<Lanes>();
 
 type Lanes = [__m512i; 4];
-
-/// A line of the cache.
-const LINE: usize = 64;
 
 /// What the first half of a lane is multiplied by, and the second, which is 8 bytes nearer to what is folded onto. A half is 4 bytes
 /// longer than a checksum, and a product of two numbers of reversed bits is one bit short.
@@ -45,7 +41,7 @@ impl Folded {
         Some(Folded(load(&bytes)))
     }
 
-    /// Goes on with `strides`; has the CPU fetch `next` from memory meanwhile.
+    /// Goes on with `strides`; has half of `next` fetched from memory meanwhile.
     pub fn read(&mut self, strides: &[[u8; STRIDE]], next: &[u8]) {
         // SAFETY: `after` makes the only ones there are, and has asked for what the function needs.
         #[expect(unsafe_code, reason = "only some CPUs have the instructions")]
@@ -93,11 +89,9 @@ fn read(lanes: &mut Lanes, strides: &[[u8; STRIDE]], next: &[u8]) {
     let mut folded = *lanes; // in registers
     let (next, _) = next.as_chunks::<STRIDE>();
     for (at, stride) in strides.iter().enumerate() {
-        next.get(at).into_iter().for_each(|next| fetch(&next[..STRIDE / 2]));
+        next.get(at).into_iter().for_each(|next| stream::fetch(first_half(next)));
         fold(&mut folded, load(stride));
     }
-    // Half of it is asked for at the end, and comes while the caller computes. Asking for all of it above takes some 4 % longer.
-    next.iter().take(strides.len()).for_each(|next| fetch(&next[STRIDE / 2..]));
     *lanes = folded;
 }
 
@@ -128,17 +122,5 @@ fn fold(lanes: &mut Lanes, data: Lanes) {
         let first = _mm512_clmulepi64_epi128::<0x00>(*lane, factors);
         let second = _mm512_clmulepi64_epi128::<0x11>(*lane, factors);
         *lane = _mm512_ternarylogic_epi64::<XOR>(first, second, data);
-    }
-}
-
-/// Asks for bytes in the second-level cache.
-#[inline]
-fn fetch(bytes: &[u8]) {
-    for line in bytes.as_chunks::<LINE>().0 {
-        // SAFETY: it changes nothing but the caches, and the place is a reference.
-        #[expect(unsafe_code, reason = "the intrinsic takes a pointer")]
-        unsafe {
-            _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast());
-        }
     }
 }

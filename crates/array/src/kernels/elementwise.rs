@@ -1,4 +1,6 @@
 //! Loops over elements: one value from one, two or three.
+//!
+//! Where a loop takes several, one of [`PART`] elements is repeated: so a constant takes little of the cache.
 
 use super::Loop;
 
@@ -27,8 +29,8 @@ pub struct Map2Fast<'a, T, H, F, S> {
     pub slow: S,
 }
 
-/// Elements between two looks for those of the slow way.
-const PART: usize = 64;
+/// Elements that an inner loop goes through: a few vectors. Also those between two looks for elements of the slow way.
+pub const PART: usize = 64;
 
 /// Whether any element is so.
 pub struct Any1<'a, A, F>(pub &'a [A], pub F);
@@ -54,10 +56,31 @@ impl<A: Copy, B: Copy, O, F: Fn(A, B) -> O> Loop for Map2<'_, A, B, O, F> {
     #[inline(always)]
     fn run(self) {
         let Map2(a, b, output, function) = self;
-        for ((y, a), b) in output.iter_mut().zip(a).zip(b) {
+        let (parts, rest) = output.as_chunks_mut::<PART>();
+        let done = parts.len() * PART;
+        for (at, output) in parts.iter_mut().enumerate() {
+            let (a, b): (&[A; PART], &[B; PART]) = (part(a, at), part(b, at));
+            for ((y, a), b) in output.iter_mut().zip(a).zip(b) {
+                *y = function(*a, *b);
+            }
+        }
+        for ((y, a), b) in rest.iter_mut().zip(tail(a, done)).zip(tail(b, done)) {
             *y = function(*a, *b);
         }
     }
+}
+
+/// Elements of part `at` of a value, or all that are repeated.
+#[inline(always)]
+fn part<T>(values: &[T], at: usize) -> &[T; PART] {
+    let (parts, _) = values.as_chunks();
+    if values.len() == PART { &parts[0] } else { &parts[at] }
+}
+
+/// Elements of a value from `from` on, where a part begins; or all that are repeated.
+#[inline(always)]
+fn tail<T>(values: &[T], from: usize) -> &[T] {
+    if values.len() <= PART { values } else { &values[from..] }
 }
 
 impl<A: Copy, B: Copy, C: Copy, O, F: Fn(A, B, C) -> O> Loop for Map3<'_, A, B, C, O, F> {
@@ -66,7 +89,15 @@ impl<A: Copy, B: Copy, C: Copy, O, F: Fn(A, B, C) -> O> Loop for Map3<'_, A, B, 
     #[inline(always)]
     fn run(self) {
         let Map3(a, b, c, output, function) = self;
-        for (((y, a), b), c) in output.iter_mut().zip(a).zip(b).zip(c) {
+        let (parts, rest) = output.as_chunks_mut::<PART>();
+        let done = parts.len() * PART;
+        for (at, output) in parts.iter_mut().enumerate() {
+            let (a, b, c): (&[A; PART], &[B; PART], &[C; PART]) = (part(a, at), part(b, at), part(c, at));
+            for (((y, a), b), c) in output.iter_mut().zip(a).zip(b).zip(c) {
+                *y = function(*a, *b, *c);
+            }
+        }
+        for (((y, a), b), c) in rest.iter_mut().zip(tail(a, done)).zip(tail(b, done)).zip(tail(c, done)) {
             *y = function(*a, *b, *c);
         }
     }
@@ -78,7 +109,8 @@ impl<T: Copy, H: Fn(T, T) -> bool, F: Fn(T, T) -> T, S: Fn(T, T) -> T> Loop for 
     #[inline(always)]
     fn run(self) {
         let Map2Fast { a, b, output, holds, fast, slow } = self;
-        for ((output, a), b) in output.chunks_mut(PART).zip(a.chunks(PART)).zip(b.chunks(PART)) {
+        for (at, output) in output.chunks_mut(PART).enumerate() {
+            let (a, b) = (tail(a, at * PART), tail(b, at * PART));
             let mut all = true;
             for ((y, a), b) in output.iter_mut().zip(a).zip(b) {
                 *y = fast(*a, *b);

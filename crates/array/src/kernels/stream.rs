@@ -1,4 +1,4 @@
-//! Writing past the caches.
+//! Writing past the caches, and reading ahead.
 
 /// Copies bytes to where nobody reads them soon. A usual store reads each line of memory before it changes it, and drives out of the
 /// caches what is needed again: a loop that reads and writes as much goes through memory three times, with this twice.
@@ -37,11 +37,30 @@ pub fn settle() {
     }
 }
 
+/// Asks for bytes in the second-level cache, as they will be read soon.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+pub fn fetch(bytes: &[u8]) {
+    use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+    const LINE: usize = 64;
+    for line in bytes.as_chunks::<LINE>().0 {
+        // SAFETY: it changes nothing but the caches, and the place is a reference.
+        #[expect(unsafe_code, reason = "the intrinsic takes a pointer")]
+        unsafe {
+            _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast());
+        }
+    }
+}
+
 /// Elsewhere they are copied as usual.
 #[cfg(not(target_arch = "x86_64"))]
 pub fn copy_past_caches(to: &mut [u8], from: &[u8]) {
     to.copy_from_slice(from);
 }
+
+/// And nothing is fetched but by the CPU itself.
+#[cfg(not(target_arch = "x86_64"))]
+pub fn fetch(_: &[u8]) {}
 
 /// And there is nothing to end.
 #[cfg(not(target_arch = "x86_64"))]

@@ -3,15 +3,17 @@
 //! Every step is one loop over the block, whose values stay in the first-level cache; so memory is gone through once, whatever the
 //! length of the program.
 
-use super::Op;
 use super::compile::{Compiled, Instruction, Place, Step};
 use super::fault::Fault;
 use super::fuse::{Second, Work};
+use super::op::can_fail;
 use super::register::Register;
 use super::steps::{cast, choose, generate, make_nans_equal, run_binary, run_pair, run_unary};
+use super::{Binary, Op};
 use crate::DType::{self, *};
-use crate::Operation;
+use crate::kernels::elementwise::PART;
 use crate::kernels::{self, Build, elementary};
+use crate::{Operation, checksum};
 use bytemuck::{cast_slice, cast_slice_mut};
 
 /// Elements of a block. A register is 8 KiB at most: a handful of them stay in the first-level cache (32 to 48 KiB), and
@@ -34,6 +36,15 @@ pub struct Block<'a> {
     pub len: usize,
     /// Their bytes in each of the inputs.
     pub inputs: &'a [&'a [u8]],
+    /// Those of the next block.
+    pub next: &'a [&'a [u8]],
+}
+
+impl Block<'_> {
+    /// Has a part of the next block fetched while this one is computed: a CPU waits for some 50 lines of memory at a time.
+    fn fetch_next(&self, part: usize, parts: usize) {
+        self.next.iter().for_each(|next| checksum::fetch_other_half(next, part, parts));
+    }
 }
 
 impl<'a> Machine<'a> {
@@ -62,11 +73,14 @@ impl<'a> Machine<'a> {
     pub fn run(&mut self, block: &Block<'_>, output: &mut [u8]) -> Result<(), (usize, Fault)> {
         let compiled = self.compiled;
         let mut fault: Option<(usize, Fault)> = None;
-        for instruction in &compiled.instructions {
+        let parts = 1 + compiled.instructions.len();
+        block.fetch_next(0, parts);
+        for (at, instruction) in compiled.instructions.iter().enumerate() {
             if let Err(found) = self.step(instruction, block, output) {
                 // All steps are looked at: the first element counts, whatever step it fails in.
                 fault = Some(fault.map_or(found, |before| if found.0 < before.0 { found } else { before }));
             }
+            block.fetch_next(at + 1, parts);
         }
         if let Some(result) = compiled.result {
             make_nans_equal(self.build, result, output);
@@ -82,6 +96,15 @@ impl<'a> Machine<'a> {
             Place::Constant(constant) => self.constants[constant].bytes(bytes),
             Place::Register(register) => self.registers[register].bytes(bytes),
             Place::Output => unreachable!("nothing is computed from the result"),
+        }
+    }
+
+    /// The same for a step that repeats what is the same for all elements: [`PART`] of those are enough then, and leave the cache to
+    /// others.
+    fn operand<'b>(&'b self, place: Place, dtype: DType, block: &Block<'b>) -> &'b [u8] {
+        match place {
+            Place::Constant(constant) => self.constants[constant].bytes(block.len.min(PART) * dtype.size()),
+            other => self.value(other, dtype, block),
         }
     }
 
@@ -116,14 +139,15 @@ impl<'a> Machine<'a> {
             return Ok(());
         }
         let arg = |at: usize| self.value(instruction.args[at], instruction.input, block);
+        let operand = |at: usize| self.operand(instruction.args[at], instruction.input, block);
         let build = self.build;
         match instruction.op {
             Step::Copy => out.copy_from_slice(arg(0)),
             Step::Work(Work::Named(Operation::Example1)) => kernels::example1(cast_slice(arg(0)), cast_slice_mut(out)),
             Step::Work(Work::Named(Operation::Example2)) => kernels::example2(cast_slice(arg(0)), cast_slice_mut(out)),
             Step::Work(Work::Pair(pair)) => {
-                let third = if pair.second == Second::Square { arg(0) } else { arg(2) };
-                run_pair(build, pair, [arg(0), arg(1), third], out);
+                let third = if pair.second == Second::Square { operand(0) } else { operand(2) };
+                run_pair(build, pair, [operand(0), operand(1), third], out);
             }
             Step::Work(Work::Node(Op::Power(exponent))) => {
                 elementary::integer_power(build, exponent, cast_slice(arg(0)), cast_slice_mut(out));
@@ -131,11 +155,14 @@ impl<'a> Machine<'a> {
             Step::Work(Work::Node(Op::Unary(unary))) => run_unary(build, unary, instruction.input, arg(0), out),
             Step::Work(Work::Node(Op::Where)) => {
                 let condition = self.value(instruction.args[0], Bool, block);
-                choose(build, instruction.dtype, condition, arg(1), arg(2), out);
+                choose(build, instruction.dtype, condition, operand(1), operand(2), out);
             }
             Step::Work(Work::Node(Op::Cast)) => {
                 let guard = instruction.guard.map(|guard| self.value(guard, Bool, block));
                 return cast(build, (instruction.input, instruction.dtype), arg(0), guard, out);
+            }
+            Step::Work(Work::Node(Op::Binary(binary))) if is_pure(binary, instruction.input) => {
+                return run_binary(build, binary, instruction.input, (operand(0), operand(1)), None, out);
             }
             Step::Work(Work::Node(Op::Binary(binary))) => {
                 let guard = instruction.guard.map(|guard| self.value(guard, Bool, block));
@@ -146,4 +173,9 @@ impl<'a> Machine<'a> {
         }
         Ok(())
     }
+}
+
+/// Whether a function is one loop that cannot fail.
+fn is_pure(binary: Binary, input: DType) -> bool {
+    !matches!(binary, Binary::Elementary(_)) && !can_fail(Op::Binary(binary), Some(input), input)
 }

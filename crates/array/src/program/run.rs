@@ -231,19 +231,22 @@ impl<'a> Piece<'a> {
         let len = self.chunk_len(at);
         digests.clear();
         digests.resize(self.sources.len(), Digest::default());
-        let mut inputs: Vec<&[u8]> = Vec::with_capacity(self.sources.len());
+        let block_at =
+            |from: usize| (0..self.sources.len()).map(move |input| self.bytes(input, from, BLOCK.min(self.len - from)));
+        let mut next: Vec<&[u8]> = block_at(at * CHUNK).collect();
+        let mut inputs = Vec::with_capacity(next.len());
         for from in (0..len).step_by(BLOCK) {
             let (first, len) = (at * CHUNK + from, BLOCK.min(len - from));
             inputs.clear();
-            inputs.extend((0..self.sources.len()).map(|input| self.bytes(input, first, len)));
+            inputs.append(&mut next);
+            next.extend(block_at(first + len));
             // The checksum brings a block into the first-level cache, where it is computed on, and the next one nearer.
-            let next = first + len..self.len.min(first + len + BLOCK);
-            for (input, digest) in
-                digests.iter_mut().enumerate().filter(|(input, _)| self.sources[*input].crc32c.is_some())
-            {
-                digest.read(inputs[input], self.bytes(input, next.start, next.len()));
+            for (((digest, source), bytes), next) in digests.iter_mut().zip(self.sources).zip(&inputs).zip(&next) {
+                if source.crc32c.is_some() {
+                    digest.read(bytes, next);
+                }
             }
-            let block = Block { start: self.start + first as u64, len, inputs: &inputs };
+            let block = Block { start: self.start + first as u64, len, inputs: &inputs, next: &next };
             let failed = |(at, fault)| RunError::Element(ElementError { index: block.start + at as u64, fault });
             each(machine, &block, from).map_err(failed)?;
         }

@@ -158,7 +158,7 @@ proptest! {
         let (compiled, dtype) = (compile::Compiled::new(&program), program.output().unwrap());
         let inputs = inputs_of(&program, seed, len);
         let inputs: Vec<&[u8]> = inputs.iter().map(Buffer::as_bytes).collect();
-        let block = machine::Block { start: 77, len, inputs: &inputs };
+        let block = machine::Block { start: 77, len, inputs: &inputs, next: &[] };
         let run = |build: Build| {
             let mut output = Buffer::zeroed(len * dtype.size());
             let result = machine::Machine::new(&compiled, build).run(&block, output.as_bytes_mut());

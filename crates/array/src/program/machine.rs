@@ -149,6 +149,7 @@ impl<'a> Machine<'a> {
                 let third = if pair.second == Second::Square { operand(0) } else { operand(2) };
                 run_pair(build, pair, [operand(0), operand(1), third], out);
             }
+            Step::Work(Work::Single(function)) => function.run::<f32>(build, cast_slice(arg(0)), cast_slice_mut(out)),
             Step::Work(Work::Node(Op::Power(exponent))) => {
                 elementary::integer_power(build, exponent, cast_slice(arg(0)), cast_slice_mut(out));
             }

@@ -102,7 +102,7 @@ pub fn run_unary(build: Build, unary: Unary, dtype: DType, a: &[u8], out: &mut [
         Unary::IsNan => floats!(Float: |x: Float| u8::from(x.is_nan())),
         Unary::IsInf => floats!(Float: |x: Float| u8::from(x.is_infinite())),
         Unary::IsFinite => floats!(Float: |x: Float| u8::from(x.is_finite())),
-        Unary::Elementary(function) => function.run(build, cast_slice(a), cast_slice_mut(out)),
+        Unary::Elementary(function) => function.run::<f64>(build, cast_slice(a), cast_slice_mut(out)),
     }
 }
 

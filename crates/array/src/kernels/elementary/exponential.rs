@@ -4,7 +4,8 @@ use std::f64::consts::LOG2_E;
 
 use super::double_double::{ROUND, fast_sum, polynomial, product, sum};
 use super::logarithm::{LN2_HIGH, LN2_LOW};
-use super::map::Function;
+use super::map::{BLOCK, Float, Function};
+use crate::kernels::Loop;
 
 /// Above, the exponential function is infinite.
 const MAX: f64 = 710.0;
@@ -26,23 +27,59 @@ const Q: [f64; 10] = [
     f64::from_bits(0x3E21_F99C_7DAA_B305),
 ];
 
-/// `e^x`.
-pub struct Exp;
+/// The loop of `e^x` over slices of equal length: elements, results.
+pub struct Exp<'a, T>(pub &'a [T], pub &'a mut [T]);
 
-impl Function for Exp {
+/// Up to here the result is a normal number, and so is 2^n.
+const NEAR_MAX: f64 = 708.0;
+
+impl<T: Float> Loop for Exp<'_, T> {
+    type Output = ();
+
+    /// Blocks without far arguments in a third less time. The others have the same bits where arguments are near.
     #[inline(always)]
-    fn usual(x: f64) -> f64 {
-        exp(x, 0.0)
+    fn run(self) {
+        for (input, output) in self.0.chunks(BLOCK).zip(self.1.chunks_mut(BLOCK)) {
+            let mut all_near = true;
+            for (&x, y) in input.iter().zip(output.iter_mut()) {
+                let x = x.into();
+                *y = T::rounded(near(x));
+                all_near &= x.abs() <= NEAR_MAX;
+            }
+            if !all_near {
+                for (&x, y) in input.iter().zip(output) {
+                    *y = T::rounded(far(x.into()));
+                }
+            }
+        }
     }
+}
 
-    #[inline(always)]
-    fn is_usual(x: f64) -> bool {
-        !x.is_nan()
-    }
+/// `e^x = v 2^n` as v and `n + ROUND`, where v is between 0.7 and 1.42: with `x = n ln 2 + r` it is `1 + r + r^2 / 2 + r^3 q(r)`.
+#[inline(always)]
+fn parts(x: f64) -> (f64, f64) {
+    let rounded = x.mul_add(LOG2_E, ROUND);
+    let n = rounded - ROUND;
+    let high = (-n).mul_add(LN2_HIGH, x); // exact, see `reduce`
+    let low = -n * LN2_LOW;
+    let r = high + low;
+    let rest = (r * r).mul_add(r.mul_add(polynomial(r, Q), 0.5), low);
+    (1.0 + (high + rest), rounded)
+}
 
-    fn unusual(x: f64) -> f64 {
-        x
-    }
+#[inline(always)]
+fn near(x: f64) -> f64 {
+    let (value, n) = parts(x);
+    f64::from_bits(value.to_bits().wrapping_add(n.to_bits() << 52))
+}
+
+#[inline(always)]
+fn far(x: f64) -> f64 {
+    let underflows = x < MIN;
+    let clamped = if x > MAX { MAX } else { x };
+    let (value, n) = parts(if underflows { 0.0 } else { clamped });
+    let value = if underflows { 0.0 } else { scale(value, n) };
+    if x.is_nan() { f64::NAN } else { value }
 }
 
 /// `e^(x + low)` for a low below about 2^-43: 0.51 units in the last place.

@@ -1,6 +1,7 @@
 //! Small integer powers, as products that keep what they round off.
 
-use super::super::{Build, Loop};
+use super::double_double::product;
+use crate::kernels::{Build, Loop};
 
 /// Exponents that [`integer_power`] takes. Smaller ones are a product or two; for larger ones the general power is as fast.
 pub const EXPONENTS: std::ops::RangeInclusive<u8> = 4..=16;
@@ -42,25 +43,22 @@ impl<const N: u32> Loop for Power<'_, N> {
 
 #[inline(always)]
 fn power<const N: u32>(x: f64) -> f64 {
-    let (mut high, mut low) = (x, 0.0);
-    let mut bit = N.ilog2();
-    while bit > 0 {
-        bit -= 1;
-        (high, low) = product((high, low), (high, low));
+    let (mut high, mut low) = product(x, x);
+    let mut bit = N.ilog2() - 1;
+    loop {
         if N >> bit & 1 == 1 {
-            (high, low) = product((high, low), (x, 0.0));
+            let (times_x, rounded_off) = product(high, x);
+            (high, low) = (times_x, low.mul_add(x, rounded_off));
         }
+        if bit == 0 {
+            break;
+        }
+        bit -= 1;
+        let (square, rounded_off) = product(high, high);
+        (high, low) = (square, (high + high).mul_add(low, rounded_off));
     }
     // Of an infinity nothing was rounded off that is a number, and the sign of a zero is that of the product.
     if high.is_finite() && high != 0.0 { high + low } else { high }
-}
-
-/// The product of two pairs.
-#[inline(always)]
-fn product(a: (f64, f64), b: (f64, f64)) -> (f64, f64) {
-    let high = a.0 * b.0;
-    let rounded_off = a.0.mul_add(b.0, -high);
-    (high, a.0.mul_add(b.1, a.1.mul_add(b.0, rounded_off)))
 }
 
 #[cfg(test)]

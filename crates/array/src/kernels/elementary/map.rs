@@ -6,6 +6,26 @@ use crate::kernels::Loop;
 /// the first-level cache, so that going through it again is cheap.
 pub const BLOCK: usize = 512;
 
+/// What functions of one number take and give: float64, or float32, whose results are those of float64 rounded.
+pub trait Float: Copy + Into<f64> {
+    /// The number, rounded.
+    fn rounded(x: f64) -> Self;
+}
+
+impl Float for f64 {
+    #[inline(always)]
+    fn rounded(x: f64) -> f64 {
+        x
+    }
+}
+
+impl Float for f32 {
+    #[inline(always)]
+    fn rounded(x: f64) -> f32 {
+        x as f32
+    }
+}
+
 /// A function of one double.
 pub trait Function {
     /// Its value where [`Function::is_usual`]; anything elsewhere. Without branches.
@@ -33,9 +53,9 @@ fn one_nan(x: f64) -> f64 {
 }
 
 /// The loop over slices of equal length: elements, results.
-pub struct Map<'a, F>(pub F, pub &'a [f64], pub &'a mut [f64]);
+pub struct Map<'a, F, T>(pub F, pub &'a [T], pub &'a mut [T]);
 
-impl<F: Function> Loop for Map<'_, F> {
+impl<F: Function, T: Float> Loop for Map<'_, F, T> {
     type Output = ();
 
     #[inline(always)]
@@ -44,11 +64,12 @@ impl<F: Function> Loop for Map<'_, F> {
         for (input, output) in input.chunks(BLOCK).zip(output.chunks_mut(BLOCK)) {
             let mut usual = true;
             for (&x, y) in input.iter().zip(output.iter_mut()) {
-                *y = F::usual(x);
+                let x = x.into();
+                *y = T::rounded(F::usual(x));
                 usual &= F::is_usual(x);
             }
             if !usual {
-                replace::<F>(input, output);
+                replace::<F, T>(input, output);
             }
         }
     }
@@ -57,10 +78,11 @@ impl<F: Function> Loop for Map<'_, F> {
 /// Computes again what lies beyond the fast path. Only those elements, so that no result depends on its neighbours.
 #[cold]
 #[inline(never)]
-pub fn replace<F: Function>(input: &[f64], output: &mut [f64]) {
+pub fn replace<F: Function, T: Float>(input: &[T], output: &mut [T]) {
     for (&x, y) in input.iter().zip(output) {
+        let x = x.into();
         if !F::is_usual(x) {
-            *y = one_nan(F::unusual(x));
+            *y = T::rounded(one_nan(F::unusual(x)));
         }
     }
 }

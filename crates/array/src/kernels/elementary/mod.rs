@@ -23,6 +23,7 @@ mod root;
 mod trigonometric;
 
 pub use integer_power::{EXPONENTS, integer_power};
+pub use map::Float;
 
 pub(super) use double_double::ROUND;
 pub(super) use logarithm::ln;
@@ -113,15 +114,15 @@ impl Unary {
         }
     }
 
-    /// Its value for every element.
+    /// Its value for every element; of float32 that of float64, rounded.
     ///
     /// # Panics
     /// If the slices have different lengths.
-    pub fn run(self, build: Build, input: &[f64], output: &mut [f64]) {
+    pub fn run<T: Float>(self, build: Build, input: &[T], output: &mut [T]) {
         assert_eq!(input.len(), output.len(), "a kernel needs as many results as elements");
         match self {
             Unary::Cbrt => build.run(Map(root::Cbrt, input, output)),
-            Unary::Exp => build.run(Map(exponential::Exp, input, output)),
+            Unary::Exp => build.run(exponential::Exp(input, output)),
             Unary::Expm1 => build.run(Map(exponential::Expm1, input, output)),
             Unary::Log => build.run(Map(logarithm::Log, input, output)),
             Unary::Log2 => build.run(Map(logarithm::Log2, input, output)),

@@ -198,8 +198,8 @@ impl Loop for SinCos<'_> {
                 usual &= is_near(x);
             }
             if !usual {
-                replace::<Sin>(input, sin);
-                replace::<Cos>(input, cos);
+                replace::<Sin, _>(input, sin);
+                replace::<Cos, _>(input, cos);
             }
         }
     }

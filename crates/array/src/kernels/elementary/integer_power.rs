@@ -43,19 +43,20 @@ impl<const N: u32> Loop for Power<'_, N> {
 
 #[inline(always)]
 fn power<const N: u32>(x: f64) -> f64 {
-    let (mut high, mut low) = product(x, x);
+    let times_x_if = |bit: u32, (high, low): (f64, f64)| {
+        if N >> bit & 1 == 0 {
+            return (high, low);
+        }
+        let (times_x, rounded_off) = product(high, x);
+        (times_x, low.mul_add(x, rounded_off))
+    };
+    // The first square is that of a number. (The loop is one that the compiler unrolls: only then does it take vectors.)
     let mut bit = N.ilog2() - 1;
-    loop {
-        if N >> bit & 1 == 1 {
-            let (times_x, rounded_off) = product(high, x);
-            (high, low) = (times_x, low.mul_add(x, rounded_off));
-        }
-        if bit == 0 {
-            break;
-        }
+    let (mut high, mut low) = times_x_if(bit, product(x, x));
+    while bit > 0 {
         bit -= 1;
         let (square, rounded_off) = product(high, high);
-        (high, low) = (square, (high + high).mul_add(low, rounded_off));
+        (high, low) = times_x_if(bit, (square, (high + high).mul_add(low, rounded_off)));
     }
     // Of an infinity nothing was rounded off that is a number, and the sign of a zero is that of the product.
     if high.is_finite() && high != 0.0 { high + low } else { high }

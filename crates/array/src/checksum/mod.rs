@@ -117,12 +117,12 @@ impl Digest {
 pub fn fetch_other_half(next: &[u8], part: usize, parts: usize) {
     let (strides, _) = next.as_chunks::<STRIDE>();
     let at = |part: usize| strides.len() * part / parts;
-    strides[at(part)..at(part + 1)].iter().for_each(|stride| stream::fetch(&stride[STRIDE / 2..]));
+    strides[at(part)..at(part + 1)].iter().for_each(|stride| stream::fetch(halves(stride).1));
 }
 
-/// What of a stride [`Digest::read`] fetches: pairs of lines, which CPUs fetch together.
-fn first_half(stride: &[u8; STRIDE]) -> &[u8] {
-    &stride[..STRIDE / 2]
+/// What of a stride [`Digest::read`] fetches, and what [`fetch_other_half`] does: pairs of lines, which CPUs fetch together.
+fn halves(stride: &[u8; STRIDE]) -> (&[u8], &[u8]) {
+    stride.split_at(STRIDE / 2)
 }
 
 /// The checksum of two pieces in a row, from their checksums and the length of the second in bytes.

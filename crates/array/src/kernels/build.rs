@@ -46,14 +46,14 @@ impl Build {
 
     /// Every build that this CPU can run, the baseline first.
     pub fn all() -> Vec<Build> {
-        let mut all = vec![Build(Kind::Baseline)];
-        #[cfg(target_arch = "x86_64")]
-        match Build::best().0 {
-            Kind::Baseline => {}
-            Kind::Avx2Fma => all.push(Build(Kind::Avx2Fma)),
-            Kind::Avx512 => all.extend([Build(Kind::Avx2Fma), Build(Kind::Avx512)]),
-        }
-        all
+        let all: &[Kind] = match Build::best().0 {
+            Kind::Baseline => &[Kind::Baseline],
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx2Fma => &[Kind::Baseline, Kind::Avx2Fma],
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512 => &[Kind::Baseline, Kind::Avx2Fma, Kind::Avx512],
+        };
+        all.iter().map(|kind| Build(*kind)).collect()
     }
 
     /// Runs a loop as this build has it.

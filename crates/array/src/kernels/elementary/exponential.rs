@@ -58,9 +58,7 @@ impl<T: Float> Loop for Exp<'_, T> {
 /// `e^x = v 2^n` as v and `n + ROUND`, where v is between 0.7 and 1.42: with `x = n ln 2 + r` it is `1 + r + r^2 / 2 + r^3 q(r)`.
 #[inline(always)]
 fn parts(x: f64) -> (f64, f64) {
-    let rounded = x.mul_add(LOG2_E, ROUND);
-    let n = rounded - ROUND;
-    let high = (-n).mul_add(LN2_HIGH, x); // exact, see `reduce`
+    let (rounded, n, high) = nearest(x);
     let low = -n * LN2_LOW;
     let r = high + low;
     let rest = (r * r).mul_add(r.mul_add(polynomial(r, Q), 0.5), low);
@@ -75,11 +73,17 @@ fn near(x: f64) -> f64 {
 
 #[inline(always)]
 fn far(x: f64) -> f64 {
+    let value = scaled(x, parts);
+    if x.is_nan() { f64::NAN } else { value }
+}
+
+/// `v 2^n`, of v and `n + ROUND` that are computed of x as far as that is in the range of the function; beyond, infinity or 0.
+#[inline(always)]
+fn scaled(x: f64, parts: impl FnOnce(f64) -> (f64, f64)) -> f64 {
     let underflows = x < MIN;
     let clamped = if x > MAX { MAX } else { x };
     let (value, n) = parts(if underflows { 0.0 } else { clamped });
-    let value = if underflows { 0.0 } else { scale(value, n) };
-    if x.is_nan() { f64::NAN } else { value }
+    if underflows { 0.0 } else { scale(value, n) }
 }
 
 /// `e^(x + low)` for a low below about 2^-43: 0.51 units in the last place.
@@ -88,24 +92,29 @@ fn far(x: f64) -> f64 {
 #[inline(always)]
 pub fn exp(x: f64, low: f64) -> f64 {
     let low = if (MIN..=MAX).contains(&x) { low } else { 0.0 };
-    let x = if x > MAX { MAX } else { x };
-    let underflows = x < MIN;
-    let x = if underflows { 0.0 } else { x };
-    let (n, r, tail) = reduce(x, low);
-    let (one_plus_r, error) = fast_sum(1.0, r);
-    let rest = (r * r).mul_add(r.mul_add(polynomial(r, Q), 0.5), tail);
-    let value = scale(one_plus_r + (error + rest), n);
-    if underflows { 0.0 } else { value }
+    scaled(x, |x| {
+        let (n, r, tail) = reduce(x, low);
+        let (one_plus_r, error) = fast_sum(1.0, r);
+        let rest = (r * r).mul_add(r.mul_add(polynomial(r, Q), 0.5), tail);
+        (one_plus_r + (error + rest), n)
+    })
+}
+
+/// `(n + ROUND, n, x - n LN2_HIGH)` for the whole number n next to x / ln 2. The difference is exact, as both are multiples of the last
+/// place of x.
+#[inline(always)]
+fn nearest(x: f64) -> (f64, f64, f64) {
+    let rounded = x.mul_add(LOG2_E, ROUND);
+    let n = rounded - ROUND;
+    (rounded, n, (-n).mul_add(LN2_HIGH, x))
 }
 
 /// `x + low = r + tail + n ln 2` with `|r|` at most a little above ln 2 / 2.
 ///
-/// Returns `(n + ROUND, r, tail)`. `x - n LN2_HIGH` is exact, as both are multiples of the last place of x.
+/// Returns `(n + ROUND, r, tail)`.
 #[inline(always)]
 pub fn reduce(x: f64, low: f64) -> (f64, f64, f64) {
-    let rounded = x.mul_add(LOG2_E, ROUND);
-    let n = rounded - ROUND;
-    let high = (-n).mul_add(LN2_HIGH, x);
+    let (rounded, n, high) = nearest(x);
     let (r, tail) = fast_sum(high, (-n).mul_add(LN2_LOW, low));
     (rounded, r, tail)
 }

@@ -25,7 +25,7 @@ pub use build::{Build, Loop};
 ///
 /// It changes whenever a bit of a result does, also through a new version of the `libm` crate; a test holds
 /// the checksums of some results to notice that.
-pub const KERNELS_ID: &str = "darray-2";
+pub const KERNELS_ID: &str = "darray-3";
 
 /// `(sin x + cos x)^2 / (sqrt|x| + 1)` of every element.
 ///

@@ -80,7 +80,7 @@ impl Compiled {
     pub fn is_bound_by_memory(&self) -> bool {
         let is_quick = |instruction: &Instruction| match instruction.op {
             Step::Work(Work::Pair(pair)) => !pair.divides(),
-            Step::Copy | Step::SinCos(_) | Step::CosSin(_) | Step::Work(Work::Named(_) | Work::Single(_)) => false,
+            Step::Copy | Step::SinCos(_) | Step::CosSin(_) | Step::Work(Work::Named(_)) => false,
             Step::Work(Work::Node(op)) => match op {
                 Op::Unary(unary) => !matches!(unary, Unary::Elementary(_) | Unary::Sqrt),
                 Op::Binary(Binary::Elementary(_) | Binary::Div | Binary::FloorDiv | Binary::Mod | Binary::Rem) => false,

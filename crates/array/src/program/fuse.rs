@@ -2,14 +2,11 @@
 //!
 //! - *Named operations*: nodes that are those of [`Operation::program`], on whatever value, run as the kernel that is written for
 //!   them. Each kernel has the bits of its nodes, which tests hold.
-//! - *Functions of float32*: elementary functions are of float64. One of a float32, rounded to float32, converts in its own loop. Not
-//!   sine and cosine, which are found together.
 //! - *Pairs*: a sum, difference or product of float64 that only one other such node takes is computed in its loop.
 //!
 //! All only look at what the nodes are, so every worker fuses the same, and it would not matter if not.
 
-use super::{Binary, Node, NodeId, Op, Outcome, Program, Unary};
-use crate::kernels::elementary;
+use super::{Binary, Node, NodeId, Op, Outcome, Program};
 use crate::{DType, Operation};
 
 /// What a step does, as far as registers do not matter.
@@ -19,8 +16,6 @@ pub enum Work {
     Node(Op),
     /// All of an operation, of one value.
     Named(Operation),
-    /// A function of float32, as that of float64 is, rounded.
-    Single(elementary::Unary),
     /// Two nodes of float64 in one loop.
     Pair(Pair),
 }
@@ -86,12 +81,6 @@ pub fn fuse(program: &Program) -> Vec<Fused> {
             }
         }
     }
-    let taken = times_taken(&fused, program);
-    for at in 0..fused.len() {
-        if let Some(single) = single(&fused, &taken, at) {
-            fused[at] = single;
-        }
-    }
     pair_up(&mut fused, program);
     fused
 }
@@ -141,23 +130,6 @@ fn times_taken(fused: &[Fused], program: &Program) -> Vec<u32> {
         }
     }
     taken
-}
-
-/// This node as a function of float32, if it is that of float64 for nobody else.
-fn single(fused: &[Fused], taken: &[u32], at: usize) -> Option<Fused> {
-    let of = |node: &Fused, work: Work, dtype: DType| (node.work == work && node.dtype == dtype).then(|| node.args[0]);
-    let cast = Work::Node(Op::Cast);
-    let function_at = of(&fused[at], cast, DType::Float32)?;
-    let Work::Node(Op::Unary(Unary::Elementary(function))) = fused[function_at as usize].work else { return None };
-    let argument = of(&fused[fused[function_at as usize].args[0] as usize], cast, DType::Float64)?;
-    let is_alone =
-        taken[function_at as usize] == 1 && !matches!(function, elementary::Unary::Sin | elementary::Unary::Cos);
-    (is_alone && fused[argument as usize].dtype == DType::Float32).then(|| Fused {
-        work: Work::Single(function),
-        dtype: DType::Float32,
-        args: vec![argument],
-        guard: None,
-    })
 }
 
 fn pair_up(fused: &mut [Fused], program: &Program) {

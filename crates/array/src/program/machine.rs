@@ -8,7 +8,7 @@ use super::fault::Fault;
 use super::fuse::{Second, Work};
 use super::op::can_fail;
 use super::register::Register;
-use super::steps::{cast, choose, generate, make_nans_equal, run_binary, run_pair, run_unary};
+use super::steps::{cast, choose, generate, make_nans_equal, run_binary, run_pair, run_sin_cos, run_unary};
 use super::{Binary, Op};
 use crate::DType::{self, *};
 use crate::kernels::elementwise::PART;
@@ -128,13 +128,10 @@ impl<'a> Machine<'a> {
     ) -> Result<(), (usize, Fault)> {
         if let Step::SinCos(other) | Step::CosSin(other) = instruction.op {
             let mut taken = std::mem::take(&mut self.registers[other]);
-            let second = cast_slice_mut(taken.bytes_mut(block.len * size_of::<f64>()));
-            let input = cast_slice(self.value(instruction.args[0], Float64, block));
-            let (sin, cos) = match instruction.op {
-                Step::SinCos(_) => (cast_slice_mut(out), second),
-                _ => (second, cast_slice_mut(out)),
-            };
-            elementary::sin_cos(self.build, input, sin, cos);
+            let second = taken.bytes_mut(out.len());
+            let input = self.value(instruction.args[0], instruction.input, block);
+            let (sin, cos) = if let Step::SinCos(_) = instruction.op { (out, second) } else { (second, out) };
+            run_sin_cos(self.build, instruction.input, input, sin, cos);
             self.registers[other] = taken;
             return Ok(());
         }
@@ -149,7 +146,6 @@ impl<'a> Machine<'a> {
                 let third = if pair.second == Second::Square { operand(0) } else { operand(2) };
                 run_pair(build, pair, [operand(0), operand(1), third], out);
             }
-            Step::Work(Work::Single(function)) => function.run::<f32>(build, cast_slice(arg(0)), cast_slice_mut(out)),
             Step::Work(Work::Node(Op::Power(exponent))) => {
                 elementary::integer_power(build, exponent, cast_slice(arg(0)), cast_slice_mut(out));
             }

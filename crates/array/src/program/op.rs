@@ -74,7 +74,7 @@ pub enum Unary {
     IsInf,
     /// Whether it is neither.
     IsFinite,
-    /// An elementary function, of float64.
+    /// An elementary function, of floats.
     Elementary(elementary::Unary),
 }
 
@@ -163,7 +163,6 @@ impl Unary {
         let takes = match self {
             Unary::Neg | Unary::Abs | Unary::Sign => matches!(input, Int32 | Int64 | Float32 | Float64),
             Unary::Not => input == Bool,
-            Unary::Elementary(_) => input == Float64,
             _ => is_float(input),
         };
         let gives = match self {

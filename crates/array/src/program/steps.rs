@@ -6,7 +6,7 @@ use super::{Binary, Op, Unary};
 use crate::DType::{self, *};
 use crate::kernels::elementwise::{Any1, Any2, Map1, Map2, Map2Fast, Map3};
 use crate::kernels::number::{Number, int_pow_32, int_pow_64, rem, to_int, to_long};
-use crate::kernels::{Build, Loop};
+use crate::kernels::{Build, Loop, elementary};
 use crate::random;
 use bytemuck::{Pod, cast_slice, cast_slice_mut};
 
@@ -102,7 +102,18 @@ pub fn run_unary(build: Build, unary: Unary, dtype: DType, a: &[u8], out: &mut [
         Unary::IsNan => floats!(Float: |x: Float| u8::from(x.is_nan())),
         Unary::IsInf => floats!(Float: |x: Float| u8::from(x.is_infinite())),
         Unary::IsFinite => floats!(Float: |x: Float| u8::from(x.is_finite())),
+        Unary::Elementary(function) if dtype == Float32 => {
+            function.run::<f32>(build, cast_slice(a), cast_slice_mut(out));
+        }
         Unary::Elementary(function) => function.run::<f64>(build, cast_slice(a), cast_slice_mut(out)),
+    }
+}
+
+/// Sine and cosine of floats.
+pub fn run_sin_cos(build: Build, dtype: DType, input: &[u8], sin: &mut [u8], cos: &mut [u8]) {
+    match dtype {
+        Float32 => elementary::sin_cos::<f32>(build, cast_slice(input), cast_slice_mut(sin), cast_slice_mut(cos)),
+        _ => elementary::sin_cos::<f64>(build, cast_slice(input), cast_slice_mut(sin), cast_slice_mut(cos)),
     }
 }
 
@@ -312,10 +323,8 @@ fn float_to_int<F: Pod + Default + Into<f64>, I: Pod>(
 /// and are only read.
 pub fn make_nans_equal(build: Build, dtype: DType, bytes: &mut [u8]) {
     fn each<T: Pod + PartialEq>(build: Build, values: &mut [T], nan: T) {
-        #[expect(clippy::eq_op, reason = "only a NaN differs from itself")]
-        let is_nan = |x: &T| *x != *x;
-        if build.run(Any1(values, |x| is_nan(&x))) {
-            values.iter_mut().filter(|x| is_nan(x)).for_each(|x| *x = nan);
+        if build.run(Any1(values, is_nan)) {
+            build.run(ReplaceNans(values, nan));
         }
     }
     match dtype {
@@ -323,4 +332,24 @@ pub fn make_nans_equal(build: Build, dtype: DType, bytes: &mut [u8]) {
         Float64 => each(build, cast_slice_mut(bytes), f64::from_bits(0x7FF8_0000_0000_0000)),
         _ => {}
     }
+}
+
+/// Elements, and what NaNs among them shall be.
+struct ReplaceNans<'a, T>(&'a mut [T], T);
+
+impl<T: Copy + PartialEq> Loop for ReplaceNans<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        for x in self.0 {
+            *x = if is_nan(*x) { self.1 } else { *x };
+        }
+    }
+}
+
+#[inline(always)]
+#[expect(clippy::eq_op, reason = "only a NaN differs from itself")]
+fn is_nan<T: Copy + PartialEq>(x: T) -> bool {
+    x != x
 }

@@ -4,6 +4,7 @@ mod accuracy;
 mod bits;
 mod points;
 mod reference;
+mod single;
 mod special;
 
 use array::kernels::Build;

@@ -58,6 +58,31 @@ fn names_of_the_same_function() {
 }
 
 #[test]
+fn dividing_by_a_power_of_two_is_multiplying() {
+    assert_same("x / 2", "x * 0.5");
+    assert_same("x / -0.125", "x * -8.0");
+    let divides = |text: &str, x: DType| parse(text, x, Float64).unwrap().to_string().contains("div");
+    let cases = [
+        ("x / 3", Float64, true),
+        ("x / 0", Float64, true),
+        ("2 / x", Float64, true),
+        ("x / 4", Int32, false),
+        // Where the reciprocal has fewer digits, or is out of range.
+        ("x / 2.0**-1022", Float64, false),
+        ("x / 2.0**-1023", Float64, true),
+        ("x / 2.0**1022", Float64, false),
+        ("x / 2.0**1023", Float64, true),
+        ("x / 2.0**126", Float32, false),
+        ("x / 2.0**127", Float32, true),
+        ("x / 2.0**-126", Float32, false),
+        ("x / 2.0**-127", Float32, true),
+    ];
+    for (text, x, expected) in cases {
+        assert_eq!(divides(text, x), expected, "{text} of {x}");
+    }
+}
+
+#[test]
 fn numbers_are_pythons() {
     let constants = |text: &str| {
         let program = parse(text, Float64, Float64).unwrap_or_else(|e| panic!("{text}: {e}"));

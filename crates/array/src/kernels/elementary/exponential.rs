@@ -1,6 +1,6 @@
 //! The exponential function and what follows from it at once.
 
-use std::f64::consts::LOG2_E;
+use std::f64::consts::{LN_2, LOG2_E};
 
 use super::double_double::{ROUND, fast_sum, polynomial, product, sum};
 use super::logarithm::{LN2_HIGH, LN2_LOW};
@@ -27,6 +27,18 @@ const Q: [f64; 10] = [
     f64::from_bits(0x3E21_F99C_7DAA_B305),
 ];
 
+/// The coefficients of `e^r` for float32: to 2^-34 of its value, where float32 rounds to 2^-24. Found likewise.
+const SHORT: [f64; 8] = [
+    f64::from_bits(0x3FEF_FFFF_FFFA_B679),
+    f64::from_bits(0x3FF0_0000_0010_C5AE),
+    f64::from_bits(0x3FE0_0000_05A1_02C5),
+    f64::from_bits(0x3FC5_5555_3426_CF09),
+    f64::from_bits(0x3FA5_5546_7F90_D53F),
+    f64::from_bits(0x3F81_112F_B25D_D865),
+    f64::from_bits(0x3F56_DA51_1E60_4739),
+    f64::from_bits(0x3F29_EB6C_A2CA_FC99),
+];
+
 /// The loop of `e^x` over slices of equal length: elements, results.
 pub struct Exp<'a, T>(pub &'a [T], pub &'a mut [T]);
 
@@ -43,21 +55,21 @@ impl<T: Float> Loop for Exp<'_, T> {
             let mut all_near = true;
             for (&x, y) in input.iter().zip(output.iter_mut()) {
                 let x = x.into();
-                *y = T::rounded(near(x));
+                *y = T::rounded(near(T::exponential(x)));
                 all_near &= x.abs() <= NEAR_MAX;
             }
             if !all_near {
                 for (&x, y) in input.iter().zip(output) {
-                    *y = T::rounded(far(x.into()));
+                    *y = T::rounded(far(x.into(), T::exponential));
                 }
             }
         }
     }
 }
 
-/// `e^x = v 2^n` as v and `n + ROUND`, where v is between 0.7 and 1.42: with `x = n ln 2 + r` it is `1 + r + r^2 / 2 + r^3 q(r)`.
+/// [`Float::exponential`] of float64: with `x = n ln 2 + r` it is `1 + r + r^2 / 2 + r^3 q(r)`.
 #[inline(always)]
-fn parts(x: f64) -> (f64, f64) {
+pub fn parts(x: f64) -> (f64, f64) {
     let (rounded, n, high) = nearest(x);
     let low = -n * LN2_LOW;
     let r = high + low;
@@ -65,14 +77,21 @@ fn parts(x: f64) -> (f64, f64) {
     (1.0 + (high + rest), rounded)
 }
 
+/// [`Float::exponential`] of float32.
 #[inline(always)]
-fn near(x: f64) -> f64 {
-    let (value, n) = parts(x);
+pub fn short_parts(x: f64) -> (f64, f64) {
+    let rounded = x.mul_add(LOG2_E, ROUND);
+    let r = (ROUND - rounded).mul_add(LN_2, x);
+    (polynomial(r, SHORT), rounded)
+}
+
+#[inline(always)]
+fn near((value, n): (f64, f64)) -> f64 {
     f64::from_bits(value.to_bits().wrapping_add(n.to_bits() << 52))
 }
 
 #[inline(always)]
-fn far(x: f64) -> f64 {
+fn far(x: f64, parts: impl FnOnce(f64) -> (f64, f64)) -> f64 {
     let value = scaled(x, parts);
     if x.is_nan() { f64::NAN } else { value }
 }

@@ -1,15 +1,18 @@
 //! The loops over slices: a fast path for all, then the few elements again that it does not hold for.
 
+use super::exponential;
 use crate::kernels::Loop;
 
 /// Elements between two looks for arguments that the fast path does not hold for. The block and its results stay in
 /// the first-level cache, so that going through it again is cheap.
 pub const BLOCK: usize = 512;
 
-/// What functions of one number take and give: float64, or float32, whose results are those of float64 rounded.
+/// What functions of one number take and give: float64, or float32, which is computed in float64.
 pub trait Float: Copy + Into<f64> {
     /// The number, rounded.
     fn rounded(x: f64) -> Self;
+    /// `e^x = v 2^n` as v, between 0.7 and 1.42, and `n + ROUND`, as exactly as a result needs that is rounded to this type.
+    fn exponential(x: f64) -> (f64, f64);
 }
 
 impl Float for f64 {
@@ -17,12 +20,22 @@ impl Float for f64 {
     fn rounded(x: f64) -> f64 {
         x
     }
+
+    #[inline(always)]
+    fn exponential(x: f64) -> (f64, f64) {
+        exponential::parts(x)
+    }
 }
 
 impl Float for f32 {
     #[inline(always)]
     fn rounded(x: f64) -> f32 {
         x as f32
+    }
+
+    #[inline(always)]
+    fn exponential(x: f64) -> (f64, f64) {
+        exponential::short_parts(x)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Elementary functions of float64 slices, with the same bits on every CPU.
+//! Elementary functions of slices of floats, with the same bits on every CPU.
 //!
 //! Most have a fast path without branches, which the compiler turns into vector instructions, and go through a block
 //! again for the few elements that it does not hold for (`map.rs`). A result depends on its element only. Special values are
@@ -114,7 +114,7 @@ impl Unary {
         }
     }
 
-    /// Its value for every element; of float32 that of float64, rounded.
+    /// Its value for every element. Of float32 it is computed in float64, [`Unary::Exp`] to 2^-34 of its value, and rounded.
     ///
     /// # Panics
     /// If the slices have different lengths.
@@ -145,7 +145,7 @@ impl Unary {
 ///
 /// # Panics
 /// If the slices have different lengths.
-pub fn sin_cos(build: Build, input: &[f64], sin: &mut [f64], cos: &mut [f64]) {
+pub fn sin_cos<T: Float>(build: Build, input: &[T], sin: &mut [T], cos: &mut [T]) {
     assert_eq!((input.len(), input.len()), (sin.len(), cos.len()), "a kernel needs as many results as elements");
     build.run(trigonometric::SinCos(input, sin, cos));
 }

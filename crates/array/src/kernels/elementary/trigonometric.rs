@@ -12,7 +12,7 @@
 #![allow(clippy::excessive_precision)]
 
 use super::double_double::{ROUND, divide, fast_sum, polynomial};
-use super::map::{BLOCK, Function, replace};
+use super::map::{BLOCK, Float, Function, replace};
 use crate::kernels::Loop;
 
 /// Up to here, in absolute value, [`reduce`] holds, and what uses it. Its multiple of pi/2 then has less than 47 bits.
@@ -182,9 +182,9 @@ impl Function for Tan {
 
 /// The loop for sine and cosine at once: elements, sines, cosines; slices of equal length. The bits are those of [`Sin`]
 /// and [`Cos`].
-pub struct SinCos<'a>(pub &'a [f64], pub &'a mut [f64], pub &'a mut [f64]);
+pub struct SinCos<'a, T>(pub &'a [T], pub &'a mut [T], pub &'a mut [T]);
 
-impl Loop for SinCos<'_> {
+impl<T: Float> Loop for SinCos<'_, T> {
     type Output = ();
 
     #[inline(always)]
@@ -194,12 +194,14 @@ impl Loop for SinCos<'_> {
         for (input, (sin, cos)) in input.chunks(BLOCK).zip(outputs) {
             let mut usual = true;
             for ((&x, sin), cos) in input.iter().zip(sin.iter_mut()).zip(cos.iter_mut()) {
-                (*sin, *cos) = sin_cos_usual(x);
+                let x = x.into();
+                let both = sin_cos_usual(x);
+                (*sin, *cos) = (T::rounded(both.0), T::rounded(both.1));
                 usual &= is_near(x);
             }
             if !usual {
-                replace::<Sin, _>(input, sin);
-                replace::<Cos, _>(input, cos);
+                replace::<Sin, T>(input, sin);
+                replace::<Cos, T>(input, cos);
             }
         }
     }

@@ -143,6 +143,11 @@ fn unary(function: Unary, dtype: DType, bits: u64) -> u64 {
         Unary::IsNan => return u64::from(value.is_nan()),
         Unary::IsInf => return u64::from(value.is_infinite()),
         Unary::IsFinite => return u64::from(value.is_finite()),
+        Unary::Elementary(function) if dtype == Float32 => {
+            let mut result = [0_f32];
+            function.run(Build::best(), &[value as f32], &mut result);
+            result[0].into()
+        }
         Unary::Elementary(function) => {
             let mut result = [0.0];
             function.run(Build::best(), &[value], &mut result);

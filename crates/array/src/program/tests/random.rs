@@ -211,30 +211,6 @@ proptest! {
     }
 }
 
-/// A function of float32 converts in its own loop, unless somebody else needs what it converts.
-#[test]
-fn functions_of_float32_are_those_of_float64_rounded() {
-    let x: Vec<f32> = (0..3000).map(|at| at as f32 / 7.0 - 200.0).chain([f32::NAN, f32::INFINITY, -0.0]).collect();
-    let wide: Vec<f64> = x.iter().map(|x| f64::from(*x)).collect();
-    for function in elementary::Unary::ALL {
-        let mut values = vec![0.0; x.len()];
-        function.run(Build::best(), &wide, &mut values);
-        let rounded: Vec<u32> =
-            values.iter().map(|y| if y.is_nan() { 0x7FC0_0000 } else { (*y as f32).to_bits() }).collect();
-        let name = function.name();
-        let alone = format!("{name}(x)");
-        let found: Vec<f32> = apply(&alone, &x).unwrap();
-        assert_eq!(found.iter().map(|y| y.to_bits()).collect::<Vec<u32>>(), rounded, "{alone}");
-        let steps = compile::Compiled::new(&program_of(&alone, Float32, Float32)).instructions.len();
-        let together = matches!(function, elementary::Unary::Sin | elementary::Unary::Cos);
-        assert_eq!(steps, if together { 3 } else { 1 }, "{alone}");
-        // Also of float64, from the same values.
-        let both = format!("where(float64({name}(x)) == {name}(float64(x)), {name}(x), {name}(x) + 0)");
-        let found: Vec<f32> = apply(&both, &x).unwrap();
-        assert!(found.iter().zip(&rounded).all(|(y, bits)| *y == f32::from_bits(*bits) || y.is_nan()), "{both}");
-    }
-}
-
 /// Sine and cosine of the same values are computed together.
 #[test]
 fn sine_and_cosine_in_every_role() {

@@ -47,7 +47,7 @@ fn the_bits_have_not_changed() {
         Reducer::ALL.into_iter().flat_map(move |reducer| data.partial(reducer, Build::best()).to_bytes())
     });
     let crc = checksum::crc32c(&bytes.collect::<Vec<u8>>());
-    assert_eq!((KERNELS_ID, crc), ("darray-2", 2_774_036_340));
+    assert_eq!((KERNELS_ID, crc), ("darray-3", 2_774_036_340));
 }
 
 /// A tree over pieces of `lens[0]` elements, each reduced by a tree over pieces of `lens[1]`, and so on to the leaves.

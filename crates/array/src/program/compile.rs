@@ -1,6 +1,7 @@
 //! A program made ready to run: who needs which register when, and what is the same for all elements.
 
 use super::fuse::{Fused, Work, fuse, kept};
+use super::machine::BLOCK;
 use super::{Binary, NodeId, Op, Outcome, Program, Unary};
 use crate::DType;
 use crate::kernels::elementary;
@@ -73,6 +74,26 @@ impl Compiled {
     /// Makes a program ready.
     pub fn new(program: &Program) -> Compiled {
         Compiler::new(program).compile()
+    }
+
+    /// Elements of a block where they are kept, [`BLOCK`] at most: what a block is made of shall fit the first-level cache, beside what
+    /// is fetched. Arithmetic on many values takes some 10% less time then; for few, starting a step twice as often takes more.
+    pub fn block(&self, inputs: &[DType]) -> usize {
+        const CACHED_BYTES: usize = 36 << 10;
+        let mut registers = vec![0; self.registers];
+        for instruction in &self.instructions {
+            let size = instruction.dtype.size();
+            let mut widen = |register: usize| registers[register] = size.max(registers[register]);
+            if let Step::SinCos(other) | Step::CosSin(other) = instruction.op {
+                widen(other);
+            }
+            if let Place::Register(register) = instruction.out {
+                widen(register);
+            }
+        }
+        let around: usize = inputs.iter().chain(&self.result).map(|dtype| dtype.size()).sum();
+        let bytes = BLOCK * (around + registers.into_iter().sum::<usize>());
+        if bytes <= CACHED_BYTES { BLOCK } else { BLOCK / 2 }
     }
 
     /// Whether computing waits for memory rather than the other way round: no step takes many cycles for an element, and not one byte

@@ -158,15 +158,27 @@ fn pair(fused: &[Fused], taken: &[u32], at: usize) -> Option<(Fused, NodeId)> {
     let (first, inner, second, third, part) = if left == right {
         let (arithmetic, inner) = first(left, 2).filter(|_| second == Arithmetic::Mul)?;
         (arithmetic, inner, Second::Square, None, left)
-    } else if let Some((arithmetic, inner)) = first(left, 1) {
-        (arithmetic, inner, Second::Left(second), Some(right), left)
     } else {
-        let (arithmetic, inner) = first(right, 1)?;
-        (arithmetic, inner, Second::Right(second), Some(left), right)
+        // With a constant the loop goes through two values, not three: so each term of a polynomial is added in its loop.
+        let has_constant = |inner: &[NodeId]| inner.iter().any(|arg| is_constant(&fused[*arg as usize]));
+        match (first(left, 1), first(right, 1)) {
+            (Some((_, inner)), Some((arithmetic, args))) if has_constant(args) && !has_constant(inner) => {
+                (arithmetic, args, Second::Right(second), Some(left), right)
+            }
+            (Some((arithmetic, inner)), _) => (arithmetic, inner, Second::Left(second), Some(right), left),
+            (None, right_side) => {
+                let (arithmetic, inner) = right_side?;
+                (arithmetic, inner, Second::Right(second), Some(left), right)
+            }
+        }
     };
     let args = inner.iter().copied().chain(third).collect();
     let fused = Fused { work: Work::Pair(Pair { first, second }), dtype: DType::Float64, args, guard: None };
     Some((fused, part))
+}
+
+fn is_constant(node: &Fused) -> bool {
+    matches!(node.work, Work::Node(Op::Constant(_)))
 }
 
 fn arithmetic(node: &Fused) -> Option<Arithmetic> {

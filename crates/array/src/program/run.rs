@@ -84,19 +84,19 @@ impl Program {
     ) -> Result<u32, RunError> {
         let dtype = self.output().expect("it gives elements");
         let compiled = self.compiled();
-        let piece = Piece::new(self, sources, start, len);
+        let (piece, block) = (Piece::new(self, sources, start, len), compiled.block(self.inputs()));
         assert_eq!(output.len(), len * dtype.size(), "a result has as many elements as its input");
         let results = output.as_bytes_mut();
         let streams = compiled.is_bound_by_memory() && results.len() >= STREAMED_BYTES_MIN;
         let through_caches = |thread: &mut Thread<'_>, at: usize, results: &mut [u8]| {
-            let checked = piece.chunk(at, thread, |machine, block, from| {
+            let checked = piece.chunk(at, thread, block, |machine, block, from| {
                 machine.run(block, &mut results[from * dtype.size()..][..block.len * dtype.size()])
             })?;
             Ok(Checked { output: checksum::crc32c(results), ..checked })
         };
         let past_caches = |thread: &mut Thread<'_>, result: &mut Register, at: usize, results: &mut [u8]| {
             let mut output = Digest::default();
-            let checked = piece.chunk(at, thread, |machine, block, from| {
+            let checked = piece.chunk(at, thread, block, |machine, block, from| {
                 let made = result.bytes_mut(block.len * dtype.size());
                 machine.run(block, made)?;
                 output.copy_past_caches(&mut results[from * dtype.size()..][..made.len()], made);
@@ -138,7 +138,7 @@ impl Program {
             all.map(|(reducer, dtype)| Tree::new(reducer, dtype)).collect()
         };
         let chunk = |(thread, trees): &mut (Thread<'_>, Vec<Tree>), at: usize| {
-            let checked = piece.chunk(at, thread, |machine, block, _| {
+            let checked = piece.chunk(at, thread, LEAF, |machine, block, _| {
                 machine.run(block, &mut [])?;
                 let mut trees = trees.iter_mut();
                 for Reduced { place, dtype, reducers } in &compiled.reduced {
@@ -221,22 +221,24 @@ impl<'a> Piece<'a> {
         &self.sources[input].bytes[from * size..][..len * size]
     }
 
-    /// Goes through the blocks of a chunk: `each` gets the machine, the block, and the place of its first element in the chunk.
+    /// Goes through the blocks of a chunk, of so many elements each: `each` gets the machine, the block, and the place of its first element in the chunk.
     fn chunk(
         &self,
         at: usize,
         Thread { machine, digests }: &mut Thread<'_>,
+        block_len: usize,
         mut each: impl FnMut(&mut Machine, &Block<'_>, usize) -> Result<(), (usize, Fault)>,
     ) -> Result<Checked, RunError> {
         let len = self.chunk_len(at);
         digests.clear();
         digests.resize(self.sources.len(), Digest::default());
-        let block_at =
-            |from: usize| (0..self.sources.len()).map(move |input| self.bytes(input, from, BLOCK.min(self.len - from)));
+        let block_at = |from: usize| {
+            (0..self.sources.len()).map(move |input| self.bytes(input, from, block_len.min(self.len - from)))
+        };
         let mut next: Vec<&[u8]> = block_at(at * CHUNK).collect();
         let mut inputs = Vec::with_capacity(next.len());
-        for from in (0..len).step_by(BLOCK) {
-            let (first, len) = (at * CHUNK + from, BLOCK.min(len - from));
+        for from in (0..len).step_by(block_len) {
+            let (first, len) = (at * CHUNK + from, block_len.min(len - from));
             inputs.clear();
             inputs.append(&mut next);
             next.extend(block_at(first + len));

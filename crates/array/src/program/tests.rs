@@ -4,6 +4,7 @@ mod evaluator;
 mod guards;
 mod pieces;
 mod random;
+mod steps;
 mod text;
 
 use super::*;

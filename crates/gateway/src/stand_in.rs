@@ -181,7 +181,7 @@ impl Executor for Remote {
         SLOTS
     }
 
-    fn small_bytes(&self) -> u64 {
+    fn small_elements(&self) -> u64 {
         0 // every job goes over the wire, as text
     }
 

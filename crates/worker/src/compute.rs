@@ -82,7 +82,8 @@ impl ComputeJob {
         Computed { job: self.job, elements: self.len() as u64, outcome, busy }
     }
 
-    /// Computes it on the rayon pool this is called on, in a buffer of `buffers`.
+    /// Computes it on the rayon pool this is called on, in a buffer of `buffers`; [`array::program::CHUNK`] elements or less on the
+    /// caller's thread.
     ///
     /// # Errors
     /// A broken source, or an element without a value.

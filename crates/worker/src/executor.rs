@@ -7,7 +7,7 @@ use crate::compute::{ComputeFailure, ComputeJob, Computed, bytes_gone_through};
 use crate::driver::Events;
 use crate::store::Segment;
 use array::BufferPool;
-use array::program::CHUNK_BYTES;
+use array::program::CHUNK;
 use log::{debug, error};
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -18,7 +18,7 @@ use std::time::Instant;
 /// driver.
 const SLOTS_PER_THREAD: usize = 2;
 
-/// Small jobs that whoever asks for them does himself. The work on a chunk takes some 10 us, as waking another thread does.
+/// Small jobs, of a [`CHUNK`] at most, that whoever asks for them does himself. The work takes some 10 us, as waking another thread does.
 const AT_ONCE_MAX: usize = 4;
 
 /// Small jobs that a thread of the pool does in one go, to be told of in one message.
@@ -38,8 +38,8 @@ pub trait Executor: Send + Sync {
     /// How many jobs it is given at a time.
     fn slots(&self) -> usize;
 
-    /// Jobs that are given out beside those, whatever else there is to do: on at most so many bytes.
-    fn small_bytes(&self) -> u64;
+    /// Jobs that are given out beside those, whatever else there is to do: on at most so many elements.
+    fn small_elements(&self) -> u64;
 
     /// Jobs of which it does several in one go: on at most so many bytes.
     fn medium_bytes(&self) -> u64;
@@ -96,7 +96,7 @@ impl Pool {
 }
 
 fn is_small(job: &ComputeJob) -> bool {
-    bytes_gone_through(&job.program, job.len() as u64) <= CHUNK_BYTES as u64
+    job.len() <= CHUNK
 }
 
 fn is_medium(job: &ComputeJob) -> bool {
@@ -108,8 +108,8 @@ impl Executor for Pool {
         self.pool.current_num_threads() * SLOTS_PER_THREAD
     }
 
-    fn small_bytes(&self) -> u64 {
-        CHUNK_BYTES as u64
+    fn small_elements(&self) -> u64 {
+        CHUNK as u64
     }
 
     fn medium_bytes(&self) -> u64 {
@@ -183,6 +183,34 @@ mod tests {
         let source = Arc::new(Segment::new(CopyId(VersionId(1), 0), dtype, buffer, crc32c));
         let (program, result) = (Operation::Example2.program(), CopyId(VersionId(2), 0));
         ComputeJob { job: 7, program, sources: vec![source], result, elements, verify, request: None }
+    }
+
+    /// Tells a test.
+    struct Told(crossbeam_channel::Sender<Event>);
+
+    impl crate::driver::Listener for Told {
+        fn tell(&self, event: Event) -> bool {
+            self.0.send(event).is_ok()
+        }
+    }
+
+    /// More than a chunk is shared by threads, and of those there are only the pool's, however few bytes it is.
+    #[test]
+    fn whoever_asks_computes_a_chunk_himself_and_no_more() {
+        let (sender, told) = crossbeam_channel::bounded(1);
+        let computations = Computations::new(Arc::new(Told(sender)));
+        let pool = Pool::new(1, BufferPool::new(1 << 20), computations).unwrap();
+        let program: Arc<Program> = Arc::new("bool: bool input 0; bool not 0; elements 1".parse().unwrap());
+        let job = |elements: usize| {
+            let source = Segment::new(CopyId(VersionId(1), 0), DType::Bool, Buffer::zeroed(elements), 0);
+            let (sources, result) = (vec![Arc::new(source)], CopyId(VersionId(2), 0));
+            let (program, elements) = (program.clone(), 0..elements as u64);
+            ComputeJob { job: 7, program, sources, result, elements, verify: false, request: None }
+        };
+        assert_eq!(pool.start(vec![job(CHUNK)]).len(), 1);
+        assert!(pool.start(vec![job(CHUNK + 1)]).is_empty());
+        let Ok(Event::Computed(computed)) = told.recv() else { panic!("it is told") };
+        assert!(matches!(computed[..], [Computed { job: 7, outcome: Ok(_), .. }]), "{computed:?}");
     }
 
     #[test]

@@ -235,7 +235,7 @@ fn settings(config: &Config, listening: SocketAddr, executor: &dyn Executor) -> 
         zone: config.zone.clone(),
         join_new: config.join_new,
         compute_slots: executor.slots(),
-        small_bytes: executor.small_bytes(),
+        small_elements: executor.small_elements(),
         medium_bytes: executor.medium_bytes(),
         kernels: config.kernels.clone(),
         features: config.features.clone(),

@@ -168,8 +168,8 @@ impl World {
             kernels: if is_level_1 { format!("level-1 {name}") } else { array::KERNELS_ID.to_string() },
             features: if is_level_1 { vec![FEATURE_LEVEL_1.to_string()] } else { Vec::new() },
             compute_slots: 2,
-            small_bytes: 16 << 10,  // some last segments are
-            medium_bytes: 24 << 10, // int32 ones are
+            small_elements: 2 << 10, // some last segments are
+            medium_bytes: 24 << 10,  // int32 ones are
             fetch_slots: 2,
             seed: self.luck(node, Chance::Entropy).bits(),
         };

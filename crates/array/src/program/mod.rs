@@ -40,9 +40,6 @@ pub const INPUTS_MAX: usize = 64;
 /// Reductions that a program has at most.
 pub const REDUCTIONS_MAX: usize = 64;
 
-/// Bytes of a [`CHUNK`] of eight-byte elements: what one thread computes at a stretch.
-pub const CHUNK_BYTES: usize = CHUNK * 8;
-
 /// A value of a program, by the place of its node.
 pub type NodeId = u32;
 

@@ -4,7 +4,7 @@ use super::Agent;
 use super::event::{Effect, FetchJob, Fetched};
 use super::work::{FetchTask, Origin, Reports, ResultTask, Weight};
 use crate::Serving;
-use crate::compute::{ComputeFailure, ComputeJob, Computed, Made, bytes_gone_through};
+use crate::compute::{ComputeFailure, ComputeJob, Computed, Made};
 use crate::store::{Segment, Store, check_length};
 use array::program::NotAProgram;
 use array::{DType, Grid, LEN_MAX, Operation, Program};
@@ -85,7 +85,7 @@ impl Agent {
         let elements = range_of(result, &task, &sources)?;
         let len = elements.end - elements.start;
         let room = store.make_room(len * task.program.bytes_written())?;
-        let weight = Weight::of(bytes_gone_through(&task.program, len), &self.settings);
+        let weight = Weight::of(&task.program, len, &self.settings);
         self.results.push(result, task, room, weight);
         Ok(None)
     }

@@ -61,8 +61,8 @@ pub struct Settings {
     pub features: Vec<String>,
     /// Computations handed out at once, beside small ones.
     pub compute_slots: usize,
-    /// Computations that go through at most so many bytes are small: they wait for no others.
-    pub small_bytes: u64,
+    /// Computations of at most so many elements are small: they wait for no others.
+    pub small_elements: u64,
     /// Those that go through at most so many share a slot with three others.
     pub medium_bytes: u64,
     /// Fetches handed out at once.

@@ -39,7 +39,7 @@ fn settings() -> Settings {
         kernels: array::KERNELS_ID.to_string(),
         features: Vec::new(),
         compute_slots: 2,
-        small_bytes: 0,
+        small_elements: 0,
         medium_bytes: 0,
         fetch_slots: 1,
         seed: 5,
@@ -612,7 +612,7 @@ fn each_segment_is_answered_once_and_those_that_end_together_together() {
 
 #[test]
 fn small_computations_wait_for_no_slot() {
-    let mut desk = Desk::registered(Settings { small_bytes: 8, ..settings() });
+    let mut desk = Desk::registered(Settings { small_elements: 2, ..settings() });
     for segment in 0..3 {
         desk.hold(segment, &[1, 2, 3]);
     }

@@ -1,6 +1,7 @@
 //! Computations and fetches that wait for their turn, and what is answered about them.
 
 use super::Settings;
+use crate::compute::bytes_gone_through;
 use crate::store::{Room, Segment, Store};
 use array::reduction::Partial;
 use array::{DType, Program};
@@ -89,11 +90,11 @@ pub(super) enum Weight {
 }
 
 impl Weight {
-    /// The weight of a computation that goes through so many bytes.
-    pub(super) fn of(bytes: u64, settings: &Settings) -> Weight {
-        match bytes {
-            _ if bytes <= settings.small_bytes => Weight::Small,
-            _ if bytes <= settings.medium_bytes => Weight::Medium,
+    /// The weight of computing so many elements.
+    pub(super) fn of(program: &Program, elements: u64, settings: &Settings) -> Weight {
+        match elements {
+            _ if elements <= settings.small_elements => Weight::Small,
+            _ if bytes_gone_through(program, elements) <= settings.medium_bytes => Weight::Medium,
             _ => Weight::Large,
         }
     }

@@ -24,7 +24,7 @@ use super::requests::{Answer, Key, Origin};
 use super::{Cluster, Member, Then};
 use array::DType;
 use array::checksum::crc32c;
-use array::program::CHUNK_BYTES;
+use array::program::CHUNK;
 use array::reduction::Partial;
 use plan::{Plan, empty_receipt, fingerprint, total};
 use protocol::limits::INLINE_BYTES_MAX;
@@ -274,7 +274,7 @@ impl Cluster {
         };
         let of_session = self.operations.values().filter(|other| other.session() == key.0).count() as u64;
         let places = Places::of(running.segment_bytes(), of_session + 1, segments);
-        let running = Running { small: running.segment_bytes() <= CHUNK_BYTES as u64, places, ..running };
+        let running = Running { small: running.plan.grid.segment_len() <= CHUNK as u64, places, ..running };
         log::debug!(
             "[{}] operation {id}: {} on '{}', {segments} segments",
             running.request(),

@@ -78,7 +78,7 @@ fn large_float64(bencher: Bencher, reducers: usize) {
         for (place, leaf) in (0..).step_by(LEAF).zip(black_box(&values).chunks(LEAF)) {
             let leaf = Leaf::new(build, place, Values::Float64(leaf));
             for (tree, &reducer) in trees.iter_mut().zip(reducers) {
-                tree.push(leaf.partial(reducer));
+                tree.push(&leaf.partial(reducer));
             }
         }
         trees.into_iter().map(Tree::finish).collect::<Vec<_>>()

@@ -136,12 +136,10 @@ pub fn combine(crc_a: u32, crc_b: u32, len_b_bytes: u64) -> u32 {
 
 /// `crc` times x^(8 * bytes) modulo the polynomial: what it stands for, followed by so many bytes of zero.
 const fn followed_by(crc: u32, bytes: u64) -> u32 {
-    let (mut crc, mut bit) = (crc, 0);
-    while bit < 64 {
-        if bytes >> bit & 1 == 1 {
-            crc = multiply(crc, BYTES[bit]);
-        }
-        bit += 1;
+    let (mut crc, mut left) = (crc, bytes);
+    while left != 0 {
+        crc = multiply(crc, BYTES[left.trailing_zeros() as usize]);
+        left &= left - 1; // without its lowest bit
     }
     crc
 }

@@ -144,7 +144,7 @@ impl Program {
                 for Reduced { place, dtype, reducers } in &compiled.reduced {
                     let values = Values::of(*dtype, machine.value(*place, *dtype, block));
                     let leaf = Leaf::new(Build::best(), block.start, values);
-                    reducers.iter().zip(&mut trees).for_each(|(reducer, tree)| tree.push(leaf.partial(*reducer)));
+                    reducers.iter().zip(&mut trees).for_each(|(reducer, tree)| tree.push(&leaf.partial(*reducer)));
                 }
                 Ok(())
             });
@@ -162,7 +162,7 @@ impl Program {
         let mut checked = Vec::with_capacity(chunks);
         for chunk in all {
             checked.push(chunk.map(|(checked, partials)| {
-                whole.iter_mut().zip(partials).for_each(|(tree, partial)| tree.push(partial));
+                whole.iter_mut().zip(partials).for_each(|(tree, partial)| tree.push(&partial));
                 checked
             }));
         }

@@ -92,26 +92,28 @@ impl Partial {
         assert!(same, "{} of {} and {} of {}", self.reducer, self.dtype, other.reducer, other.dtype);
     }
 
-    /// What is known of its elements and those of `later` together, which lie directly behind.
+    /// Adds what is known of the elements directly behind. In place: copying what was just written, in larger pieces, is what takes
+    /// time here.
     ///
     /// # Panics
-    /// If they are of different reducers or dtypes.
-    pub fn merge(self, later: Partial) -> Partial {
-        self.assert_like(&later);
-        let state = match (self.state, later.state) {
-            (State::Sum(a), State::Sum(b)) => State::Sum(a.merge(b)),
-            (State::Product(a), State::Product(b)) => State::Product(a.merge(b)),
-            (State::Extreme(a), State::Extreme(b)) => State::Extreme(match self.reducer {
-                Reducer::Min => a.merge(b, Direction::Least),
-                Reducer::Max => a.merge(b, Direction::Greatest),
-                Reducer::Argmin => a.merge_first(b, Direction::Least),
-                _ => a.merge_first(b, Direction::Greatest),
-            }),
-            (State::Moments(a), State::Moments(b)) => State::Moments(a.merge(b)),
-            (State::Count(a), State::Count(b)) => State::Count(a.merge(b)),
+    /// If it is of another reducer or dtype.
+    pub fn merge(&mut self, later: &Partial) {
+        self.assert_like(later);
+        match (&mut self.state, &later.state) {
+            (State::Sum(a), State::Sum(b)) => *a = a.merge(*b),
+            (State::Product(a), State::Product(b)) => *a = a.merge(*b),
+            (State::Extreme(a), State::Extreme(b)) => {
+                *a = match self.reducer {
+                    Reducer::Min => a.merge(*b, Direction::Least),
+                    Reducer::Max => a.merge(*b, Direction::Greatest),
+                    Reducer::Argmin => a.merge_first(*b, Direction::Least),
+                    _ => a.merge_first(*b, Direction::Greatest),
+                }
+            }
+            (State::Moments(a), State::Moments(b)) => *a = a.merge(*b),
+            (State::Count(a), State::Count(b)) => *a = a.merge(*b),
             _ => unreachable!("the reducer determines the state"),
-        };
-        Partial { state, ..self }
+        }
     }
 
     /// The value of the reduction, of dtype [`Reducer::output`].

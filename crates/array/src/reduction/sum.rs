@@ -1,5 +1,6 @@
 //! Sums.
 
+use super::count::True;
 use super::lanes::{self, Number};
 use super::{NAN, Values, canonical};
 use crate::DType;
@@ -49,7 +50,7 @@ impl Sum {
 
     pub fn of(build: Build, values: Values<'_>) -> Sum {
         let total = match values {
-            Values::Bool(values) => Total::Integer(build.run(Bytes(values))),
+            Values::Bool(values) => Total::Integer(build.run(True(values)).into()),
             Values::Int32(values) => Total::Integer(build.run(Ints(values))),
             Values::Int64(values) => Total::Integer(build.run(Longs(values))),
             Values::Float32(values) => Total::Float { high: canonical(build.run(Floats(values))), low: 0.0 },
@@ -82,17 +83,6 @@ impl Sum {
 fn rounded_off(a: f64, b: f64, sum: f64) -> f64 {
     let b_part = sum - a;
     (a - (sum - b_part)) + (b - b_part)
-}
-
-struct Bytes<'a>(&'a [u8]);
-
-impl Loop for Bytes<'_> {
-    type Output = i128;
-
-    #[inline(always)]
-    fn run(self) -> i128 {
-        self.0.iter().map(|&x| u32::from(x != 0)).sum::<u32>().into()
-    }
 }
 
 struct Ints<'a>(&'a [i32]);

@@ -30,15 +30,23 @@ impl Tree {
     ///
     /// # Panics
     /// If it is of another reducer or dtype.
-    pub fn push(&mut self, partial: Partial) {
-        self.empty.assert_like(&partial);
-        let mut merged = partial;
-        for _ in 0..self.pushed.trailing_ones() {
-            let earlier = self.subtrees.pop().expect("a subtree for each bit of the number of pushes");
-            merged = earlier.merge(merged);
-        }
-        self.subtrees.push(merged);
+    pub fn push(&mut self, partial: &Partial) {
+        self.empty.assert_like(partial);
+        let carries = self.pushed.trailing_ones();
         self.pushed += 1;
+        let Some(last) = self.subtrees.last_mut().filter(|_| carries > 0) else {
+            return self.subtrees.push(*partial);
+        };
+        last.merge(partial);
+        for _ in 1..carries {
+            self.merge_last();
+        }
+    }
+
+    fn merge_last(&mut self) {
+        let [.., earlier, last] = &mut self.subtrees[..] else { unreachable!("a subtree for each bit of the pushes") };
+        earlier.merge(last);
+        self.subtrees.pop();
     }
 
     /// Adds the elements directly behind those so far, leaf by leaf. `first_index` is the first one's in the array.
@@ -49,7 +57,7 @@ impl Tree {
         let (mut index, mut rest) = (first_index, values);
         while !rest.is_empty() {
             let (leaf, behind) = rest.split_leaf();
-            self.push(Partial::of(self.empty.reducer(), build, index, leaf));
+            self.push(&Partial::of(self.empty.reducer(), build, index, leaf));
             (index, rest) = (index + LEAF as u64, behind);
         }
     }
@@ -61,8 +69,10 @@ impl Tree {
 
     /// The same, and begins anew.
     pub fn take(&mut self) -> Partial {
-        let last = self.subtrees.pop().unwrap_or(self.empty);
         self.pushed = 0;
-        self.subtrees.drain(..).rev().fold(last, |later, earlier| earlier.merge(later))
+        while self.subtrees.len() > 1 {
+            self.merge_last();
+        }
+        self.subtrees.pop().unwrap_or(self.empty)
     }
 }

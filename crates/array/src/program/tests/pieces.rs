@@ -67,7 +67,7 @@ fn reductions_have_the_same_bits_for_segments_and_threads() {
             program.reductions().into_iter().map(|(reducer, dtype)| Tree::new(reducer, dtype)).collect();
         for from in (0..len).step_by(segment) {
             let partials = reduce(from, len.min(from + segment));
-            trees.iter_mut().zip(partials).for_each(|(tree, partial)| tree.push(partial));
+            trees.iter_mut().zip(partials).for_each(|(tree, partial)| tree.push(&partial));
         }
         assert_eq!(bytes(trees.into_iter().map(Tree::finish).collect()), whole, "segments of {segment}");
     }

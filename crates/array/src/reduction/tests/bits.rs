@@ -61,7 +61,7 @@ fn nested(data: &Data, reducer: Reducer, start: usize, end: usize, lens: &[usize
         let piece = nested(data, reducer, start, end.min(start + len), inner);
         // As it comes from another machine.
         let piece = Partial::from_bytes(reducer, piece.dtype(), &piece.to_bytes()).unwrap();
-        tree.push(piece);
+        tree.push(&piece);
     }
     tree.finish()
 }
@@ -101,7 +101,7 @@ proptest! {
                 let mut merged = Partial::empty(reducer, data.values().dtype());
                 for len in &cuts {
                     let values = data.slice(start..start + len);
-                    merged = merged.merge(Partial::of(reducer, Build::best(), start as u64, values));
+                    merged.merge(&Partial::of(reducer, Build::best(), start as u64, values));
                     start += len;
                 }
                 prop_assert_eq!(merged.to_bytes(), data.partial(reducer, Build::best()).to_bytes(), "{}", reducer);
@@ -132,9 +132,12 @@ proptest! {
                     let Ok(partial) = Partial::from_bytes(reducer, dtype, &bytes) else { continue };
                     prop_assert_eq!(partial.to_bytes(), bytes);
                     let _ = partial.finish();
-                    let mut merged = honest.merge(partial);
+                    let mut merged = honest;
+                    merged.merge(&partial);
                     for _ in 0..130 {
-                        merged = merged.merge(merged).merge(partial);
+                        let again = merged;
+                        merged.merge(&again);
+                        merged.merge(&partial);
                     }
                     let _ = merged.finish();
                 }

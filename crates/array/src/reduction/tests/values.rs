@@ -91,7 +91,7 @@ fn more_than_a_leaf_is_refused() {
 #[test]
 #[should_panic = "sum of int32 and max of int32"]
 fn another_reducer_is_refused() {
-    Tree::new(Reducer::Sum, DType::Int32).push(Partial::empty(Reducer::Max, DType::Int32));
+    Tree::new(Reducer::Sum, DType::Int32).push(&Partial::empty(Reducer::Max, DType::Int32));
 }
 
 #[test]

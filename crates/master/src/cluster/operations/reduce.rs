@@ -38,9 +38,9 @@ impl Cluster {
         let is_backwards = planted::bug!(PartialsMergedBackwards) && running.redispatched > 0;
         let works = std::iter::from_fn(|| if is_backwards { works.next_back() } else { works.next() });
         for partials in works.filter_map(|work| work.partials.as_ref()) {
-            trees.iter_mut().zip(partials).for_each(|(tree, partial)| tree.push(*partial));
+            trees.iter_mut().zip(partials).for_each(|(tree, partial)| tree.push(partial));
             if planted::bug!(PartialMergedTwice) && running.redispatched > 0 {
-                trees.iter_mut().zip(partials).for_each(|(tree, partial)| tree.push(*partial));
+                trees.iter_mut().zip(partials).for_each(|(tree, partial)| tree.push(partial));
             }
         }
         let finished = trees.into_iter().zip(&plan.reductions).map(|(tree, text)| {

@@ -4,6 +4,7 @@
 
 use crate::DType::{self, *};
 use crate::kernels::elementary;
+use crate::kernels::number::is_power_of_two;
 use crate::program::{Binary, Builder, COMPUTED, Node, NodeId, Op, Unary, is_computed};
 
 /// A value so far.
@@ -408,9 +409,8 @@ fn floating(dtype: DType) -> DType {
 /// unless it or its reciprocal is subnormal. Multiplying takes a fifth of the time.
 fn exact_reciprocal(divisor: Value, dtype: DType) -> Option<f64> {
     let divisor = divisor.number()?;
-    let is_power_of_two = divisor.is_normal() && divisor.to_bits() << 12 == 0; // no bit of its fraction is set
     let least = if dtype == Float32 { f64::from(f32::MIN_POSITIVE) } else { f64::MIN_POSITIVE };
-    (is_power_of_two && (least..=1.0 / least).contains(&divisor.abs())).then_some(1.0 / divisor)
+    (is_power_of_two(divisor) && (least..=1.0 / least).contains(&divisor.abs())).then_some(1.0 / divisor)
 }
 
 /// Numbers of the text among themselves, as Python computes them.

@@ -260,6 +260,11 @@ macro_rules! int_pow {
 
 int_pow! { int_pow_32 i32, int_pow_64 i64 }
 
+/// Whether it is 2^n or -2^n for an n of -1022 to 1023: multiplying by it or dividing rounds nothing, as long as that stays in range.
+pub fn is_power_of_two(x: f64) -> bool {
+    x.is_normal() && x.to_bits() << 12 == 0 // no bit of its fraction is set
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -76,6 +76,22 @@ impl Compiled {
         Compiler::new(program).compile()
     }
 
+    /// Whether all NaNs of the result are the same one already: it is that of an elementary function, or has none.
+    pub fn has_one_nan(&self) -> bool {
+        self.instructions.last().is_some_and(|last| match last.op {
+            Step::Work(Work::Node(op)) => matches!(
+                op,
+                Op::Unary(Unary::Elementary(_))
+                    | Op::Binary(Binary::Elementary(_))
+                    | Op::Index
+                    | Op::Uniform { .. }
+                    | Op::Integers { .. }
+                    | Op::Normal { .. }
+            ),
+            _ => false,
+        })
+    }
+
     /// Elements of a block where they are kept, [`BLOCK`] at most: what a block is made of shall fit the first-level cache, beside what
     /// is fetched. Arithmetic on many values takes some 10% less time then; for few, starting a step twice as often takes more.
     pub fn block(&self, inputs: &[DType]) -> usize {

@@ -82,7 +82,9 @@ impl<'a> Machine<'a> {
             }
             block.fetch_next(at + 1, parts);
         }
-        if let Some(result) = compiled.result {
+        if let Some(result) = compiled.result
+            && !compiled.has_one_nan()
+        {
             make_nans_equal(self.build, result, output);
         }
         fault.map_or(Ok(()), Err)

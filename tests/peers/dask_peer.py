@@ -2,7 +2,7 @@
 
 plain: as its documentation begins: LocalCluster, arrays, persist, compute; all settings as they come.
 
-tuned: scheduler and workers are processes of their own, without nannies. Chunks are scattered straight to the workers without
+tuned: scheduler and workers are processes of their own, without nannies, each worker on its core. Chunks are scattered straight to the workers without
 hashing them and gathered straight from them, one compiled kernel for each chunk is submitted as a future. A second copy is
 scattered too, or made from the first by `replicate`, whichever is faster here, as with the number of chunks. Nothing steals,
 spills, compresses, profiles or drops copies meanwhile, and the allocator keeps large memory, so that it is warm again.
@@ -36,7 +36,7 @@ if sys.argv[1:] == ["tuned"] and not TUNED.items() <= os.environ.items():
 import dask
 import dask.array as da
 import numpy as np
-from peer import best_of, example1, serve, summary, timed, two_arrays, uniform_summary, values
+from peer import best_of, example1, keep_on_core, serve, summary, timed, two_arrays, uniform_summary, values
 
 WORKERS = 2
 CHUNKS = (2, 4, 8, 16)
@@ -127,9 +127,9 @@ class Tuned:
         scheduler = Path("scheduler.json").absolute()
         self.start("dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", scheduler)
         wait_for(scheduler)
-        for _ in range(WORKERS):
+        for number in range(WORKERS):
             words = ["--nworkers", "1", "--nthreads", "1", "--no-nanny", "--memory-limit", "0", "--no-dashboard"]
-            self.start("dask_worker", "--scheduler-file", scheduler, "--host", "127.0.0.1", *words)
+            self.start("dask_worker", "--scheduler-file", scheduler, "--host", "127.0.0.1", *words, core=number)
         self.client = Client(scheduler_file=str(scheduler), direct_to_workers=True)
         self.client.wait_for_workers(WORKERS, timeout=START_TIMEOUT_S)
         self.workers = sorted(self.client.scheduler_info()["workers"])
@@ -137,10 +137,12 @@ class Tuned:
         self.compute_chunks = CHUNKS[0]
         self.names = 0
 
-    def start(self, program, *words):
+    def start(self, program, *words, core=None):
         command = [sys.executable, "-m", f"distributed.cli.{program}", *map(str, words)]
         environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
-        self.processes.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, env=environment))
+        on_core = None if core is None else lambda: keep_on_core(0, core)
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=environment, preexec_fn=on_core)
+        self.processes.append(process)
 
     def close(self):
         self.client.close()

@@ -24,6 +24,11 @@ SECOND = 1_000_000
 SAMPLED = 997
 
 
+# The cores this process may use. Workers and threads that compute have one each: left alone, the system now and then has two of them
+# wait for each other on one core.
+CORES = sorted(os.sched_getaffinity(0))
+
+
 # What libraries and the processes of the peer print must not come between the answers: it goes to standard error.
 ANSWERS = os.fdopen(os.dup(1), "w", buffering=1)
 os.dup2(2, 1)
@@ -60,6 +65,11 @@ def uniform_summary(result):
     """What the judge must be content with where each has numbers of its own."""
     moments = {"min": result.min(), "max": result.max(), "mean": result.mean(), "variance": result.var()}
     return summary(result) | {name: float(value) for name, value in moments.items()}
+
+
+def keep_on_core(thread, number):
+    """Has a thread, 0 for the one that calls, and those that it starts run on one core only."""
+    os.sched_setaffinity(thread, {CORES[number % len(CORES)]})
 
 
 def timed(work):

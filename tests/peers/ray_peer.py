@@ -17,7 +17,7 @@ os.environ |= {
 import kernels
 import numpy as np
 import ray
-from peer import best_of, serve, summary, timed, two_arrays, uniform_summary, values
+from peer import CORES, best_of, serve, summary, timed, two_arrays, uniform_summary, values
 
 ACTORS = 2
 PIECES = (1, 2, 4)
@@ -34,7 +34,8 @@ CALIBRATION_S = 0.5
 
 @ray.remote(num_cpus=1)
 class Actor:
-    def __init__(self):
+    def __init__(self, core):
+        os.sched_setaffinity(0, {core})
         self.kept = {}
 
     def apply(self, x):
@@ -90,7 +91,7 @@ class Peer:
             log_to_driver=False,
             _temp_dir=os.getcwd(),
         )
-        self.actors = [Actor.remote() for _ in range(ACTORS)]
+        self.actors = [Actor.remote(CORES[number % len(CORES)]) for number in range(ACTORS)]
         self.arrays = [values(i, SMALL) for i in range(KEPT)]
         self.stored = [ray.put(x) for x in self.arrays]
         ray.get([actor.hold.remote(self.arrays) for actor in self.actors])

@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::cores::Cores;
 use crate::server::Config;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
@@ -8,6 +9,7 @@ use protocol::limits::{CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_MAX};
 use protocol::size::{machine_memory, parse_size, process_memory};
 use std::ffi::OsString;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::str::FromStr;
 use std::thread;
 
 /// Where a master is unless somebody says something else: the master's own default.
@@ -21,6 +23,7 @@ Examples:
   worker w1 127.0.0.1 5000                      the same, as the original system has it
   worker --id w1 --master 10.0.0.1:5000 --memory 8G --threads 4
   worker --id w2 --master m1:5000,m2:5000 --listen 10.0.0.7:7001 --insecure
+  worker --id w3 --cores 0-7                    one of two on a machine with 16 cores, or with two sockets
 
 The first line on standard output is `listening HOST:PORT`, the address of the data port. The log
 goes to standard error; RUST_LOG=debug shows every request, RUST_LOG=warn only what goes wrong.
@@ -50,6 +53,11 @@ struct Args {
     /// Threads that compute [default: one per core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
+
+    /// Compute on these cores, like 0-3 or 0,2, a thread on each, instead of --threads: for several workers of a machine, each with
+    /// its own
+    #[arg(long, value_name = "LIST", value_parser = Cores::from_str, conflicts_with = "threads")]
+    cores: Option<Cores>,
 
     /// Memory for copies, like 512M, 8G or 1.5GiB; what does not fit is refused. No more than three quarters of what the
     /// control group or `ulimit -d` lets this process have [default: half of the machine's]
@@ -126,10 +134,19 @@ impl Args {
         if let Some(zone) = &self.zone {
             protocol::name::check("zone", zone).map_err(|e| e.message)?;
         }
+        if let Some(cores) = &self.cores {
+            cores.check().map_err(|why| format!("--cores {cores}: {why}"))?;
+        }
+        let threads = match (&self.cores, self.threads) {
+            (Some(cores), _) => cores.count(),
+            (None, Some(threads)) => threads.into(),
+            (None, None) => all_cores(),
+        };
         Ok(Config {
             worker: id.as_str().into(),
             masters,
-            threads: self.threads.map_or_else(cores, usize::from),
+            threads,
+            cores: self.cores,
             memory_bytes: affordable(self.memory.unwrap_or_else(half_of_memory), process_memory()),
             listen,
             advertise: self.advertise,
@@ -174,7 +191,7 @@ fn check_listen(listen: SocketAddr, insecure: bool, advertises: bool) -> Result<
     Ok(())
 }
 
-fn cores() -> usize {
+fn all_cores() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
 }
 
@@ -237,6 +254,9 @@ mod tests {
             ("--id w1 --master nowhere", "HOST:PORT"),
             ("--id w1 --threads 0", "--threads"),
             ("--id w1 --memory lots", "512M"),
+            ("--id w1 --cores 0,x", "'x'"),
+            ("--id w1 --cores 1023", "may use"),
+            ("--id w1 --cores 0 --threads 1", "cannot be used with"),
             ("--id w1 --listen 10.0.0.1:0", "--insecure"),
             ("--id w1 --listen 0.0.0.0:0 --insecure", "--advertise"),
             ("--id w1 --listen 127.0.0.1", "HOST:PORT"),

@@ -4,11 +4,12 @@
 use crate::Serving;
 use crate::agent::Event;
 use crate::compute::{ComputeFailure, ComputeJob, Computed, bytes_gone_through};
+use crate::cores::Cores;
 use crate::driver::Events;
 use crate::store::Segment;
 use array::BufferPool;
 use array::program::CHUNK;
-use log::{debug, error};
+use log::{debug, error, warn};
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -75,14 +76,20 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    /// A pool of so many threads, with results in buffers from `buffers`.
+    /// A pool of so many threads, each on its own of `cores`, with results in buffers from `buffers`.
     pub(crate) fn new(
         threads: usize,
+        cores: Option<Cores>,
         buffers: BufferPool,
         computations: Computations,
     ) -> Result<Pool, rayon::ThreadPoolBuildError> {
         let name = |n| format!("compute-{n}");
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(name).build()?;
+        let pin = move |thread| {
+            if let Some(Err(why)) = cores.as_ref().map(|cores| cores.pin(thread)) {
+                warn!("{why}"); // it has lost the core since it began
+            }
+        };
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(name).start_handler(pin).build()?;
         Ok(Pool { pool, buffers, computations })
     }
 
@@ -199,7 +206,7 @@ mod tests {
     fn whoever_asks_computes_a_chunk_himself_and_no_more() {
         let (sender, told) = crossbeam_channel::bounded(1);
         let computations = Computations::new(Arc::new(Told(sender)));
-        let pool = Pool::new(1, BufferPool::new(1 << 20), computations).unwrap();
+        let pool = Pool::new(1, None, BufferPool::new(1 << 20), computations).unwrap();
         let program: Arc<Program> = Arc::new("bool: bool input 0; bool not 0; elements 1".parse().unwrap());
         let job = |elements: usize| {
             let source = Segment::new(CopyId(VersionId(1), 0), DType::Bool, Buffer::zeroed(elements), 0);

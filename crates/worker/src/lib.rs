@@ -15,6 +15,7 @@ pub mod agent;
 pub mod compute;
 pub mod config;
 mod control;
+pub mod cores;
 mod data_port;
 mod driver;
 pub mod executor;

@@ -7,7 +7,7 @@
 //! | data, one per connection | requests | the driver, its own socket, its companion |
 //! | forward, at most one per connection | its queue, other workers | its own socket |
 //! | fetch, two | `fetches`, other workers | the driver |
-//! | compute, `--threads` | the pool's queue | the driver |
+//! | compute, `--threads` or `--cores` | the pool's queue | the driver |
 //! | heartbeat | `heartbeats`, the next beat | the master's heartbeat connection |
 //! | control, one per attempt | name look-up, connecting, then the master | the driver |
 //! | control-writer | a master that is slow, while it is | the control connection |
@@ -17,6 +17,7 @@
 //! waits. So no circle of waits can close.
 
 use crate::agent::{Agent, Event, ExitReason, Settings};
+use crate::cores::Cores;
 use crate::data_port::{DataPort, Shared};
 use crate::driver::{Driver, Events, Listener, State};
 use crate::executor::{Computations, Executor, Pool};
@@ -53,6 +54,8 @@ pub struct Config {
     pub masters: Vec<String>,
     /// Threads that compute; at least one.
     pub threads: usize,
+    /// Where they run, if not wherever the system lets them; as many.
+    pub cores: Option<Cores>,
     /// Bytes for copies.
     pub memory_bytes: u64,
     /// Where the data port listens; port 0 picks one.
@@ -81,6 +84,7 @@ impl Config {
             worker: worker.into(),
             masters: vec![master.into()],
             threads: 2,
+            cores: None,
             memory_bytes: 256 << 20,
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             advertise: None,
@@ -111,9 +115,9 @@ impl Server {
     pub fn bind(config: Config) -> io::Result<Server> {
         let store = Store::new(config.memory_bytes);
         let buffers = BufferPool::new(config.memory_bytes);
-        let (threads, results) = (config.threads, buffers.clone());
+        let (threads, cores, results) = (config.threads, config.cores.clone(), buffers.clone());
         Server::bind_with(config, store, buffers, |computations| {
-            let pool = Pool::new(threads, results, computations).map_err(io::Error::other)?;
+            let pool = Pool::new(threads, cores, results, computations).map_err(io::Error::other)?;
             Ok(Box::new(pool))
         })
     }
@@ -143,9 +147,10 @@ impl Server {
             .map_err(|e| io::Error::new(e.kind(), format!("cannot listen on {}: {e}", config.listen)))?;
         let address = listener.local_addr()?;
         info!(
-            "worker {}: {} threads, {} for copies, data port {address}",
+            "worker {}: {} threads{}, {} for copies, data port {address}",
             config.worker,
             config.threads,
+            config.cores.as_ref().map(|cores| format!(" on cores {cores}")).unwrap_or_default(),
             format_size(config.memory_bytes)
         );
         let worker = config.worker.clone();

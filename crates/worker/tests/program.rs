@@ -5,9 +5,11 @@ mod common;
 use common::*;
 use protocol::Body;
 use protocol::message::worker::{WorkerStage, WorkerStatus};
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_worker"));
@@ -88,4 +90,37 @@ fn wrong_usage_is_2_and_a_port_in_use_is_1() {
     assert_eq!(output.status.code(), Some(1));
     let log = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(log.contains("cannot listen on") && log.contains(&listen), "{log}");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn each_computing_thread_has_a_core_of_its_own() {
+    // Those this process may use: the first, if there are several, is not the only one that must be right.
+    let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+    let allowed = |status: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+        line.expect("the cores of a thread").trim().to_string()
+    };
+    let cores = allowed(&status);
+    let (mut child, _) = start(&["--id", "w1", "--master", &free_port().to_string(), "--cores", &cores]);
+    let threads = || -> Vec<(String, String)> {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", child.id())).unwrap();
+        let read = |path: std::path::PathBuf, file: &str| std::fs::read_to_string(path.join(file)).unwrap_or_default();
+        let named = |path: std::path::PathBuf| (read(path.clone(), "comm").trim().to_string(), read(path, "status"));
+        let mut all: Vec<_> = tasks.map(|task| named(task.unwrap().path())).collect();
+        all.retain(|(name, status)| name.starts_with("compute-") && !status.is_empty());
+        all.iter().map(|(name, status)| (name.clone(), allowed(status))).collect()
+    };
+    let until = Instant::now() + Duration::from_secs(10);
+    let is_pinned = |(_, core): &(String, String)| core.parse::<usize>().is_ok();
+    while threads().is_empty() || !threads().iter().all(is_pinned) {
+        assert!(Instant::now() < until, "{:?}", threads());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let found: BTreeSet<String> = threads().into_iter().map(|(_, core)| core).collect();
+    assert_eq!(found.len(), threads().len(), "{:?} of {cores}", threads());
+    signal(&child, "-TERM");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let log = stderr(&mut child);
+    assert!(log.contains(&format!("on cores {cores}")), "{log}");
 }

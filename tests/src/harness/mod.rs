@@ -60,6 +60,7 @@ pub struct Setup {
     workers: usize,
     replication: u32,
     threads: usize,
+    cores: Vec<usize>,
     master_flags: Vec<String>,
     worker_flags: Vec<String>,
     links: bool,
@@ -75,6 +76,7 @@ impl Default for Setup {
             workers: 3,
             replication: 2,
             threads: 1,
+            cores: Vec::new(),
             master_flags: Vec::new(),
             worker_flags: Vec::new(),
             links: false,
@@ -107,6 +109,12 @@ impl Setup {
     /// Threads each worker computes with.
     pub fn threads(mut self, threads: usize) -> Setup {
         self.threads = threads;
+        self
+    }
+
+    /// The workers compute with one thread each, on these cores in turn.
+    pub fn cores(mut self, cores: Vec<usize>) -> Setup {
+        self.cores = cores;
         self
     }
 
@@ -334,10 +342,20 @@ impl Processes {
         }
     }
 
+    /// What a worker computes with.
+    fn compute_flags(&self, id: &str) -> [String; 2] {
+        let Setup { threads, cores, .. } = &self.setup;
+        if cores.is_empty() {
+            return ["--threads".to_string(), threads.to_string()];
+        }
+        let number: usize = id.trim_start_matches('w').parse().expect("workers are called w1, w2, …");
+        ["--cores".to_string(), cores[(number - 1) % cores.len()].to_string()]
+    }
+
     /// Starts a worker, or a new life of one.
     pub fn start_worker(&mut self, id: &str) {
         let mut command = self.program("worker", id);
-        command.args(["--id", id, "--threads", &self.setup.threads.to_string()]).args(&self.setup.worker_flags);
+        command.args(["--id", id]).args(self.compute_flags(id)).args(&self.setup.worker_flags);
         if self.setup.links {
             let control = self.links.open(Link::control(id));
             control.lead_to(&self.master_address);

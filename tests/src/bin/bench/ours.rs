@@ -3,6 +3,7 @@
 use crate::options::SMALL;
 use array::random;
 use client::{Carried, Cluster, DataPath};
+use rustix::thread::{CpuSet, sched_getaffinity};
 use std::fmt::Display;
 use std::time::{Duration, Instant};
 use tests::harness::oracle::check_example1;
@@ -25,7 +26,8 @@ impl Ours {
     /// Starts a cluster, whose workers also pass bytes on by this path.
     pub fn start(replication: u32, path: DataPath) -> Ours {
         let flags = if path == DataPath::Tcp { "--no-shared-memory" } else { "" };
-        let processes = Setup::new().workers(WORKERS).replication(replication).worker_flags(flags).start();
+        let setup = Setup::new().workers(WORKERS).replication(replication).cores(usable_cores());
+        let processes = setup.worker_flags(flags).start();
         let client = processes.connect();
         Ours { processes, client, path }
     }
@@ -37,6 +39,12 @@ impl Ours {
         let others = if self.path == DataPath::Tcp { shared_memory } else { tcp };
         assert_eq!(others, 0, "segments that did not go by {:?}", self.path);
     }
+}
+
+/// The cores this process may use: workers have one each, as those peers whose authors would give them one.
+fn usable_cores() -> Vec<usize> {
+    let set = sched_getaffinity(None).expect("the system says which cores there are");
+    (0..CpuSet::MAX_CPU).filter(|core| set.is_set(*core)).collect()
 }
 
 /// What storing, computing and reading took, and what was read.

@@ -221,7 +221,8 @@ impl<'a> Piece<'a> {
         &self.sources[input].bytes[from * size..][..len * size]
     }
 
-    /// Goes through the blocks of a chunk, of so many elements each: `each` gets the machine, the block, and the place of its first element in the chunk.
+    /// Goes through the blocks of a chunk, of so many elements each: `each` gets the machine, the block, and the place of its first
+    /// element in the chunk.
     fn chunk(
         &self,
         at: usize,

@@ -33,12 +33,20 @@ impl Cores {
     /// # Errors
     /// Which one it may not run on, and on which it may.
     pub fn check(&self) -> Result<(), String> {
-        let allowed = system::allowed().map_err(|e| format!("the system does not say which cores there are: {e}"))?;
+        let allowed = usable()?;
         match self.0.iter().find(|core| !allowed.contains(core)) {
             Some(core) => Err(format!("core {core} is not there for this process, which may use {}", Cores(allowed))),
             None => Ok(()),
         }
     }
+}
+
+/// The numbers of those that this process may run on, in order.
+///
+/// # Errors
+/// If the system does not say.
+pub fn usable() -> Result<Vec<usize>, String> {
+    system::allowed().map_err(|e| format!("the system does not say which cores there are: {e}"))
 }
 
 impl FromStr for Cores {

@@ -209,10 +209,8 @@ mod tests {
         let pool = Pool::new(1, None, BufferPool::new(1 << 20), computations).unwrap();
         let program: Arc<Program> = Arc::new("bool: bool input 0; bool not 0; elements 1".parse().unwrap());
         let job = |elements: usize| {
-            let source = Segment::new(CopyId(VersionId(1), 0), DType::Bool, Buffer::zeroed(elements), 0);
-            let (sources, result) = (vec![Arc::new(source)], CopyId(VersionId(2), 0));
-            let (program, elements) = (program.clone(), 0..elements as u64);
-            ComputeJob { job: 7, program, sources, result, elements, verify: false, request: None }
+            let (program, range) = (program.clone(), 0..elements as u64);
+            ComputeJob { program, elements: range, ..job(Buffer::zeroed(elements), false, 0) }
         };
         assert_eq!(pool.start(vec![job(CHUNK)]).len(), 1);
         assert!(pool.start(vec![job(CHUNK + 1)]).is_empty());

@@ -95,7 +95,7 @@ fn wrong_usage_is_2_and_a_port_in_use_is_1() {
 #[test]
 #[cfg(target_os = "linux")]
 fn each_computing_thread_has_a_core_of_its_own() {
-    // Those this process may use: the first, if there are several, is not the only one that must be right.
+    // Given all that this process may use, each thread must have another one.
     let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
     let allowed = |status: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));

@@ -161,13 +161,12 @@ fn pair(fused: &[Fused], taken: &[u32], at: usize) -> Option<(Fused, NodeId)> {
     } else {
         // With a constant the loop goes through two values, not three: so each term of a polynomial is added in its loop.
         let has_constant = |inner: &[NodeId]| inner.iter().any(|arg| is_constant(&fused[*arg as usize]));
-        match (first(left, 1), first(right, 1)) {
-            (Some((_, inner)), Some((arithmetic, args))) if has_constant(args) && !has_constant(inner) => {
-                (arithmetic, args, Second::Right(second), Some(left), right)
-            }
-            (Some((arithmetic, inner)), _) => (arithmetic, inner, Second::Left(second), Some(right), left),
-            (None, right_side) => {
-                let (arithmetic, inner) = right_side?;
+        let of_right = first(right, 1);
+        let right_is_lighter = of_right.is_some_and(|(_, inner)| has_constant(inner));
+        match first(left, 1).filter(|(_, inner)| has_constant(inner) || !right_is_lighter) {
+            Some((arithmetic, inner)) => (arithmetic, inner, Second::Left(second), Some(right), left),
+            None => {
+                let (arithmetic, inner) = of_right?;
                 (arithmetic, inner, Second::Right(second), Some(left), right)
             }
         }

@@ -3,11 +3,11 @@
 use crate::options::SMALL;
 use array::random;
 use client::{Carried, Cluster, DataPath};
-use rustix::thread::{CpuSet, sched_getaffinity};
 use std::fmt::Display;
 use std::time::{Duration, Instant};
 use tests::harness::oracle::check_example1;
 use tests::harness::{Processes, Setup};
+use worker::cores::usable;
 
 /// The peers have as many, and as many threads.
 const WORKERS: usize = 2;
@@ -26,7 +26,9 @@ impl Ours {
     /// Starts a cluster, whose workers also pass bytes on by this path.
     pub fn start(replication: u32, path: DataPath) -> Ours {
         let flags = if path == DataPath::Tcp { "--no-shared-memory" } else { "" };
-        let setup = Setup::new().workers(WORKERS).replication(replication).cores(usable_cores());
+        // Workers have a core each, as those of the peers that are faster so.
+        let cores = usable().expect("the system says which cores there are");
+        let setup = Setup::new().workers(WORKERS).replication(replication).cores(cores);
         let processes = setup.worker_flags(flags).start();
         let client = processes.connect();
         Ours { processes, client, path }
@@ -39,12 +41,6 @@ impl Ours {
         let others = if self.path == DataPath::Tcp { shared_memory } else { tcp };
         assert_eq!(others, 0, "segments that did not go by {:?}", self.path);
     }
-}
-
-/// The cores this process may use: workers have one each, as those peers whose authors would give them one.
-fn usable_cores() -> Vec<usize> {
-    let set = sched_getaffinity(None).expect("the system says which cores there are");
-    (0..CpuSet::MAX_CPU).filter(|core| set.is_set(*core)).collect()
 }
 
 /// What storing, computing and reading took, and what was read.

@@ -80,9 +80,8 @@ pub fn parts(x: f64) -> (f64, f64) {
 /// [`Float::exponential`] of float32.
 #[inline(always)]
 pub fn short_parts(x: f64) -> (f64, f64) {
-    let rounded = x.mul_add(LOG2_E, ROUND);
-    let r = (ROUND - rounded).mul_add(LN_2, x);
-    (polynomial(r, SHORT), rounded)
+    let (rounded, n, _) = nearest(x);
+    (polynomial((-n).mul_add(LN_2, x), SHORT), rounded)
 }
 
 #[inline(always)]

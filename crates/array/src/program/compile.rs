@@ -92,6 +92,16 @@ impl Compiled {
         })
     }
 
+    /// What makes the result if nothing else is done: numbers from nothing but the places of their elements.
+    pub fn generator(&self) -> Option<Op> {
+        match self.instructions[..] {
+            [Instruction { op: Step::Work(Work::Node(op)), out: Place::Output, ref args, .. }] if args.is_empty() => {
+                Some(op)
+            }
+            _ => None,
+        }
+    }
+
     /// Elements of a block where they are kept, [`BLOCK`] at most: what a block is made of shall fit the first-level cache, beside what
     /// is fetched. Arithmetic on many values takes some 10% less time then; for few, starting a step twice as often takes more.
     pub fn block(&self, inputs: &[DType]) -> usize {

@@ -7,7 +7,8 @@ use super::compile::{Compiled, Reduced};
 use super::fault::Fault;
 use super::machine::{BLOCK, Block, Machine};
 use super::register::Register;
-use super::{INPUTS_MAX, Program};
+use super::steps::generate;
+use super::{INPUTS_MAX, Op, Program};
 use crate::checksum::{self, Digest};
 use crate::kernels::Build;
 use crate::kernels::stream::settle;
@@ -88,27 +89,12 @@ impl Program {
         assert_eq!(output.len(), len * dtype.size(), "a result has as many elements as its input");
         let results = output.as_bytes_mut();
         let streams = compiled.is_bound_by_memory() && results.len() >= STREAMED_BYTES_MIN;
-        let through_caches = |thread: &mut Thread<'_>, at: usize, results: &mut [u8]| {
-            let checked = piece.chunk(at, thread, block, |machine, block, from| {
-                machine.run(block, &mut results[from * dtype.size()..][..block.len * dtype.size()])
-            })?;
-            Ok(Checked { output: checksum::crc32c(results), ..checked })
-        };
-        let past_caches = |thread: &mut Thread<'_>, result: &mut Register, at: usize, results: &mut [u8]| {
-            let mut output = Digest::default();
-            let checked = piece.chunk(at, thread, block, |machine, block, from| {
-                let made = result.bytes_mut(block.len * dtype.size());
-                machine.run(block, made)?;
-                output.copy_past_caches(&mut results[from * dtype.size()..][..made.len()], made);
-                Ok(())
-            });
-            settle();
-            Ok(Checked { output: output.finish(), ..checked? })
-        };
-        let chunk = |(thread, result): &mut (Thread<'_>, Register), at: usize, results: &mut [u8]| match streams {
-            true => past_caches(thread, result, at, results),
-            false => through_caches(thread, at, results),
-        };
+        let chunk =
+            |(thread, result): &mut (Thread<'_>, Register), at: usize, results: &mut [u8]| match compiled.generator() {
+                Some(op) if streams => Ok(piece.generate_past_caches(at, (op, dtype), result, results)),
+                _ if streams => piece.apply_past_caches(at, thread, block, (result, dtype), results),
+                _ => piece.apply_through_caches(at, thread, block, dtype, results),
+            };
         let new = || (Thread::new(compiled), Register::new(compiled.registers));
         let checked: Checked = if len <= CHUNK {
             chunk(&mut new(), 0, results).map_err(|error| piece.blame(error))?
@@ -219,6 +205,64 @@ impl<'a> Piece<'a> {
     fn bytes(&self, input: usize, from: usize, len: usize) -> &'a [u8] {
         let size = self.dtypes[input].size();
         &self.sources[input].bytes[from * size..][..len * size]
+    }
+
+    /// Computes a chunk into `results`.
+    fn apply_through_caches(
+        &self,
+        at: usize,
+        thread: &mut Thread<'_>,
+        block_len: usize,
+        dtype: DType,
+        results: &mut [u8],
+    ) -> Result<Checked, RunError> {
+        let checked = self.chunk(at, thread, block_len, |machine, block, from| {
+            machine.run(block, &mut results[from * dtype.size()..][..block.len * dtype.size()])
+        })?;
+        Ok(Checked { output: checksum::crc32c(results), ..checked })
+    }
+
+    /// The same by way of `result`, from where each block is copied.
+    fn apply_past_caches(
+        &self,
+        at: usize,
+        thread: &mut Thread<'_>,
+        block_len: usize,
+        (result, dtype): (&mut Register, DType),
+        results: &mut [u8],
+    ) -> Result<Checked, RunError> {
+        let mut output = Digest::default();
+        let checked = self.chunk(at, thread, block_len, |machine, block, from| {
+            let made = result.bytes_mut(block.len * dtype.size());
+            machine.run(block, made)?;
+            output.copy_past_caches(&mut results[from * dtype.size()..][..made.len()], made);
+            Ok(())
+        });
+        settle();
+        Ok(Checked { output: output.finish(), ..checked? })
+    }
+
+    /// The same for a program that only generates.
+    ///
+    /// A core keeps about a hundred lines on their way to memory, in order with all else that it writes. Where blocks are read, those of
+    /// the block before go meanwhile; here whoever writes the next block would wait for them, unless there are fewer at a time.
+    fn generate_past_caches(
+        &self,
+        at: usize,
+        (op, dtype): (Op, DType),
+        result: &mut Register,
+        results: &mut [u8],
+    ) -> Checked {
+        const LEN: usize = BLOCK / 2;
+        let mut output = Digest::default();
+        let starts = (self.start + (at * CHUNK) as u64..).step_by(LEN);
+        for (start, results) in starts.zip(results.chunks_mut(LEN * dtype.size())) {
+            let made = result.bytes_mut(results.len());
+            generate(op, dtype, start, made);
+            output.copy_past_caches(results, made);
+        }
+        settle();
+        Checked { inputs: [0; INPUTS_MAX], output: output.finish() }
     }
 
     /// Goes through the blocks of a chunk, of so many elements each: `each` gets the machine, the block, and the place of its first

@@ -157,3 +157,20 @@ fn what_is_written_past_the_caches_is_the_same() {
     let found = apply::<i64, i32>("int32(x) + 1", &numbers).unwrap_err();
     assert_eq!(found, RunError::Element(ElementError { index: n as u64 + 5, fault: Fault::OutOfRange(DType::Int32) }));
 }
+
+/// What is only generated has a way of its own past the caches. Element by element it is what the generator gives for that place.
+#[test]
+fn what_is_generated_past_the_caches_is_the_same() {
+    let (n, start) = (24 * CHUNK + 17, 5 * CHUNK as u64);
+    let mut drawn = vec![0.0; n];
+    random::fill_double(9, start, &mut drawn, -1.0, 3.0);
+    let low_high = format!("{:x} {:x}", (-1.0_f64).to_bits(), 3.0_f64.to_bits());
+    let uniform: Program = format!(": float64 uniform 9 {low_high}; elements 0").parse().unwrap();
+    let index: Program = ": int64 index; elements 0".parse().unwrap();
+    for threads in [1, 3] {
+        let of = |program: &Program| pool(threads).install(|| run(program, &[], start, n)).unwrap();
+        assert!(of(&uniform).as_slice::<f64>() == drawn, "uniform on {threads} threads");
+        let places = start as i64..start as i64 + n as i64;
+        assert!(of(&index).as_slice::<i64>().iter().copied().eq(places), "index on {threads} threads");
+    }
+}

@@ -76,7 +76,7 @@ fn large_float64(bencher: Bencher, reducers: usize) {
     bencher.counter(BytesCount::of_slice(&values)).bench_local(|| {
         let mut trees: Vec<_> = reducers.iter().map(|&reducer| Tree::new(reducer, DType::Float64)).collect();
         for (place, leaf) in (0..).step_by(LEAF).zip(black_box(&values).chunks(LEAF)) {
-            let leaf = Leaf::new(build, place, Values::Float64(leaf));
+            let mut leaf = Leaf::new(build, place, Values::Float64(leaf));
             for (tree, &reducer) in trees.iter_mut().zip(reducers) {
                 tree.push(&leaf.partial(reducer));
             }

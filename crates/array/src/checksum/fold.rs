@@ -5,7 +5,7 @@
 //! second (Gopal and others, "Fast CRC Computation for Generic Polynomials Using PCLMULQDQ Instruction", Intel 2009). What is left
 //! after any number of bytes is [`STRIDE`] bytes, of which the checksum is taken as usual.
 
-use super::{ONE, followed_by, halves, multiply};
+use super::{ONE, fetch, followed_by, in_turn, multiply};
 use crate::kernels::stream;
 use std::arch::x86_64::{
     __m512i, _mm512_clmulepi64_epi128, _mm512_set_epi64, _mm512_stream_si512, _mm512_ternarylogic_epi64,
@@ -87,9 +87,9 @@ fn load(stride: &[u8; STRIDE]) -> Lanes {
 #[target_feature(enable = "avx512f,vpclmulqdq")]
 fn read(lanes: &mut Lanes, strides: &[[u8; STRIDE]], next: &[u8]) {
     let mut folded = *lanes; // in registers
-    let (next, _) = next.as_chunks::<STRIDE>();
-    for (at, stride) in strides.iter().enumerate() {
-        next.get(at).into_iter().for_each(|next| stream::fetch(halves(next).0));
+    let mut next = in_turn(next);
+    for stride in strides {
+        next.next().into_iter().for_each(fetch);
         fold(&mut folded, load(stride));
     }
     *lanes = folded;

@@ -115,14 +115,26 @@ impl Digest {
 /// as fast as they come from memory, asking for all that follows them is slower than asking for half, and the rest where
 /// there is time.
 pub fn fetch_other_half(next: &[u8], part: usize, parts: usize) {
-    let (strides, _) = next.as_chunks::<STRIDE>();
-    let at = |part: usize| strides.len() * part / parts;
-    strides[at(part)..at(part + 1)].iter().for_each(|stride| stream::fetch(halves(stride).1));
+    let pairs = in_turn(next);
+    let (len, half) = (pairs.len(), pairs.len() / 2);
+    let at = |part: usize| half + (len - half) * part / parts;
+    pairs.take(at(part + 1)).skip(at(part)).for_each(fetch);
 }
 
-/// What of a stride [`Digest::read`] fetches, and what [`fetch_other_half`] does: pairs of lines, which CPUs fetch together.
-fn halves(stride: &[u8; STRIDE]) -> (&[u8], &[u8]) {
-    stride.split_at(STRIDE / 2)
+/// A line of the caches.
+type Line = [u8; 64];
+
+/// The order in which lines are fetched: those of the first half of `next` and of the second in turn. A block is two pages, and memory
+/// gives what is asked of several pages at a time faster than what is asked of one.
+fn in_turn(next: &[u8]) -> impl ExactSizeIterator<Item = (&Line, &Line)> {
+    let (lines, _) = next.as_chunks();
+    let (first, second) = lines.split_at(lines.len() / 2);
+    first.iter().zip(second)
+}
+
+fn fetch((a, b): (&Line, &Line)) {
+    stream::fetch(a);
+    stream::fetch(b);
 }
 
 /// The checksum of two pieces in a row, from their checksums and the length of the second in bytes.

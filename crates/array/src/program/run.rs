@@ -22,12 +22,15 @@ use std::fmt;
 /// them to another thread.
 pub const CHUNK: usize = 8192;
 
+/// The same of what is only reduced, which stays in no cache: what a chunk costs beside its elements, some 250 ns, is less of it then.
+const REDUCED_CHUNK: usize = 4 * CHUNK;
+
 /// Results of fewer bytes are written through the caches, where whoever reads them next finds them: the second-level cache of the CPUs
 /// in use has 256 KiB to 2 MiB.
 const STREAMED_BYTES_MIN: usize = 1 << 20;
 
 // A block is a leaf of what is reduced, and each chunk has a tree of its own.
-const _: () = assert!(BLOCK == LEAF && CHUNK.is_multiple_of(BLOCK) && (CHUNK / LEAF).is_power_of_two());
+const _: () = assert!(BLOCK == LEAF && CHUNK.is_multiple_of(BLOCK) && (REDUCED_CHUNK / LEAF).is_power_of_two());
 
 /// The bytes of an input.
 #[derive(Clone, Copy, Debug)]
@@ -76,21 +79,21 @@ impl Program {
     ///
     /// # Panics
     /// If the program reduces, or lengths do not fit: whoever calls has checked that.
-    pub fn apply_into(
-        &self,
-        sources: &[Source<'_>],
+    pub fn apply_into<'a>(
+        &'a self,
+        sources: &'a [Source<'a>],
         start: u64,
         len: usize,
         output: &mut Buffer,
     ) -> Result<u32, RunError> {
         let dtype = self.output().expect("it gives elements");
         let compiled = self.compiled();
-        let (piece, block) = (Piece::new(self, sources, start, len), compiled.block(self.inputs()));
+        let (piece, block) = (Piece::new(self, sources, start, len, CHUNK), compiled.block(self.inputs()));
         assert_eq!(output.len(), len * dtype.size(), "a result has as many elements as its input");
         let results = output.as_bytes_mut();
         let streams = compiled.is_bound_by_memory() && results.len() >= STREAMED_BYTES_MIN;
         let chunk =
-            |(thread, result): &mut (Thread<'_>, Register), at: usize, results: &mut [u8]| match compiled.generator() {
+            |(thread, result): &mut (Thread<'a>, Register), at: usize, results: &mut [u8]| match compiled.generator() {
                 Some(op) if streams => Ok(piece.generate_past_caches(at, (op, dtype), result, results)),
                 _ if streams => piece.apply_past_caches(at, thread, block, (result, dtype), results),
                 _ => piece.apply_through_caches(at, thread, block, dtype, results),
@@ -114,22 +117,22 @@ impl Program {
     ///
     /// # Panics
     /// If the program gives elements, or lengths do not fit: whoever calls has checked that.
-    pub fn reduce(&self, sources: &[Source<'_>], start: u64, len: usize) -> Result<Vec<Partial>, RunError> {
+    pub fn reduce<'a>(&'a self, sources: &'a [Source<'a>], start: u64, len: usize) -> Result<Vec<Partial>, RunError> {
         let compiled = self.compiled();
         assert!(!compiled.reductions.is_empty(), "it reduces");
-        let piece = Piece::new(self, sources, start, len);
+        let piece = Piece::new(self, sources, start, len, REDUCED_CHUNK);
         let trees = || -> Vec<Tree> {
             let all =
                 compiled.reduced.iter().flat_map(|value| value.reducers.iter().map(|reducer| (*reducer, value.dtype)));
             all.map(|(reducer, dtype)| Tree::new(reducer, dtype)).collect()
         };
-        let chunk = |(thread, trees): &mut (Thread<'_>, Vec<Tree>), at: usize| {
+        let chunk = |(thread, trees): &mut (Thread<'a>, Vec<Tree>), at: usize| {
             let checked = piece.chunk(at, thread, LEAF, |machine, block, _| {
                 machine.run(block, &mut [])?;
                 let mut trees = trees.iter_mut();
                 for Reduced { place, dtype, reducers } in &compiled.reduced {
                     let values = Values::of(*dtype, machine.value(*place, *dtype, block));
-                    let leaf = Leaf::new(Build::best(), block.start, values);
+                    let mut leaf = Leaf::new(Build::best(), block.start, values);
                     reducers.iter().zip(&mut trees).for_each(|(reducer, tree)| tree.push(&leaf.partial(*reducer)));
                 }
                 Ok(())
@@ -138,7 +141,7 @@ impl Program {
             Ok((checked?, partials))
         };
         let new = || (Thread::new(compiled), trees());
-        let chunks = len.div_ceil(CHUNK);
+        let chunks = len.div_ceil(REDUCED_CHUNK);
         let all: Vec<_> = match chunks {
             0 => Vec::new(),
             1 => vec![chunk(&mut new(), 0)],
@@ -163,11 +166,15 @@ struct Thread<'a> {
     machine: Machine<'a>,
     /// Of each input, as far as this chunk was read.
     digests: Vec<Digest>,
+    /// The bytes of each input in the block that is read, and in the one after it.
+    block: Vec<&'a [u8]>,
+    next: Vec<&'a [u8]>,
 }
 
 impl<'a> Thread<'a> {
     fn new(compiled: &'a Compiled) -> Thread<'a> {
-        Thread { machine: Machine::new(compiled, Build::best()), digests: Vec::new() }
+        let machine = Machine::new(compiled, Build::best());
+        Thread { machine, digests: Vec::new(), block: Vec::new(), next: Vec::new() }
     }
 }
 
@@ -184,21 +191,23 @@ struct Piece<'a> {
     sources: &'a [Source<'a>],
     start: u64,
     len: usize,
+    /// Elements of a chunk.
+    chunk: usize,
 }
 
 impl<'a> Piece<'a> {
-    fn new(program: &'a Program, sources: &'a [Source<'a>], start: u64, len: usize) -> Piece<'a> {
+    fn new(program: &'a Program, sources: &'a [Source<'a>], start: u64, len: usize, chunk: usize) -> Piece<'a> {
         let dtypes = program.inputs();
         assert_eq!(sources.len(), dtypes.len(), "as many sources as inputs");
         for (source, dtype) in sources.iter().zip(dtypes) {
             assert_eq!(source.bytes.len(), len * dtype.size(), "every input has {len} elements");
         }
-        Piece { dtypes, sources, start, len }
+        Piece { dtypes, sources, start, len, chunk }
     }
 
-    /// Elements of a chunk.
+    /// Elements of this chunk.
     fn chunk_len(&self, at: usize) -> usize {
-        CHUNK.min(self.len - at * CHUNK)
+        self.chunk.min(self.len - at * self.chunk)
     }
 
     /// The bytes of an input from an element of this piece on.
@@ -211,7 +220,7 @@ impl<'a> Piece<'a> {
     fn apply_through_caches(
         &self,
         at: usize,
-        thread: &mut Thread<'_>,
+        thread: &mut Thread<'a>,
         block_len: usize,
         dtype: DType,
         results: &mut [u8],
@@ -226,7 +235,7 @@ impl<'a> Piece<'a> {
     fn apply_past_caches(
         &self,
         at: usize,
-        thread: &mut Thread<'_>,
+        thread: &mut Thread<'a>,
         block_len: usize,
         (result, dtype): (&mut Register, DType),
         results: &mut [u8],
@@ -255,7 +264,7 @@ impl<'a> Piece<'a> {
     ) -> Checked {
         const LEN: usize = BLOCK / 2;
         let mut output = Digest::default();
-        let starts = (self.start + (at * CHUNK) as u64..).step_by(LEN);
+        let starts = (self.start + (at * self.chunk) as u64..).step_by(LEN);
         for (start, results) in starts.zip(results.chunks_mut(LEN * dtype.size())) {
             let made = result.bytes_mut(results.len());
             generate(op, dtype, start, made);
@@ -270,7 +279,7 @@ impl<'a> Piece<'a> {
     fn chunk(
         &self,
         at: usize,
-        Thread { machine, digests }: &mut Thread<'_>,
+        Thread { machine, digests, block, next }: &mut Thread<'a>,
         block_len: usize,
         mut each: impl FnMut(&mut Machine, &Block<'_>, usize) -> Result<(), (usize, Fault)>,
     ) -> Result<Checked, RunError> {
@@ -280,20 +289,20 @@ impl<'a> Piece<'a> {
         let block_at = |from: usize| {
             (0..self.sources.len()).map(move |input| self.bytes(input, from, block_len.min(self.len - from)))
         };
-        let mut next: Vec<&[u8]> = block_at(at * CHUNK).collect();
-        let mut inputs = Vec::with_capacity(next.len());
+        next.clear();
+        next.extend(block_at(at * self.chunk));
         for from in (0..len).step_by(block_len) {
-            let (first, len) = (at * CHUNK + from, block_len.min(len - from));
-            inputs.clear();
-            inputs.append(&mut next);
+            let (first, len) = (at * self.chunk + from, block_len.min(len - from));
+            std::mem::swap(block, next);
+            next.clear();
             next.extend(block_at(first + len));
             // The checksum brings a block into the first-level cache, where it is computed on, and the next one nearer.
-            for (((digest, source), bytes), next) in digests.iter_mut().zip(self.sources).zip(&inputs).zip(&next) {
+            for (((digest, source), bytes), next) in digests.iter_mut().zip(self.sources).zip(&*block).zip(&*next) {
                 if source.crc32c.is_some() {
                     digest.read(bytes, next);
                 }
             }
-            let block = Block { start: self.start + first as u64, len, inputs: &inputs, next: &next };
+            let block = Block { start: self.start + first as u64, len, inputs: block, next };
             let failed = |(at, fault)| RunError::Element(ElementError { index: block.start + at as u64, fault });
             each(machine, &block, from).map_err(failed)?;
         }

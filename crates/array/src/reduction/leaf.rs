@@ -1,7 +1,5 @@
 //! A leaf under several reducers.
 
-use std::cell::OnceCell;
-
 use super::count::Count;
 use super::extreme::{Direction, Extreme};
 use super::moments::Moments;
@@ -18,7 +16,7 @@ pub struct Leaf<'a> {
     first_index: u64,
     values: Values<'a>,
     /// Of sum, mean, var and std; and of extremes of floats, see [`Leaf::nans`].
-    sum: OnceCell<Sum>,
+    sum: Option<Sum>,
 }
 
 impl<'a> Leaf<'a> {
@@ -28,11 +26,11 @@ impl<'a> Leaf<'a> {
     /// If there are more than [`LEAF`] elements.
     pub fn new(build: Build, first_index: u64, values: Values<'a>) -> Leaf<'a> {
         assert!(values.len() <= LEAF, "a leaf of {} elements, {LEAF} at most", values.len());
-        Leaf { build, first_index, values, sum: OnceCell::new() }
+        Leaf { build, first_index, values, sum: None }
     }
 
     /// What a reducer knows of it.
-    pub fn partial(&self, reducer: Reducer) -> Partial {
+    pub fn partial(&mut self, reducer: Reducer) -> Partial {
         let Leaf { build, values, .. } = *self;
         let state = match reducer {
             Reducer::Sum | Reducer::Mean => State::Sum(self.sum()),
@@ -47,18 +45,19 @@ impl<'a> Leaf<'a> {
         Partial::new(reducer, values.dtype(), state)
     }
 
-    fn first(&self, direction: Direction) -> Extreme {
-        Extreme::first_of(direction, self.build, self.first_index, self.values, self.nans())
+    fn first(&mut self, direction: Direction) -> Extreme {
+        let nans = self.nans();
+        Extreme::first_of(direction, self.build, self.first_index, self.values, nans)
     }
 
     /// Whether there may be NaNs. A sum with one is one; so if it is a number, which somebody else mostly asks for anyway, nobody
     /// needs to look for them.
-    fn nans(&self) -> bool {
+    fn nans(&mut self) -> bool {
         let floats = matches!(self.values, Values::Float32(_) | Values::Float64(_));
         floats && self.sum().total.to_f64().is_nan()
     }
 
-    fn sum(&self) -> Sum {
-        *self.sum.get_or_init(|| Sum::of(self.build, self.values))
+    fn sum(&mut self) -> Sum {
+        *self.sum.get_or_insert_with(|| Sum::of(self.build, self.values))
     }
 }

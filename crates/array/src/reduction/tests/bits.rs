@@ -29,7 +29,7 @@ fn builds_give_the_same_bits() {
 fn a_shared_leaf_gives_the_same_bits() {
     for data in data::all(10, 1000) {
         let alone = |reducer| Partial::of(reducer, Build::best(), 7, data.values()).to_bytes();
-        let leaves = [(); 2].map(|()| Leaf::new(Build::best(), 7, data.values()));
+        let mut leaves = [(); 2].map(|()| Leaf::new(Build::best(), 7, data.values()));
         for reducer in Reducer::ALL {
             assert_eq!(leaves[0].partial(reducer).to_bytes(), alone(reducer), "{reducer}");
         }

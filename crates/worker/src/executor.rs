@@ -28,8 +28,8 @@ const GROUP: usize = 8;
 /// A computation that goes through no more bytes takes below half a millisecond: less than telling of it pays.
 const MEDIUM_BYTES: u64 = 4 << 20;
 
-/// Jobs of at most [`MEDIUM_BYTES`] that a thread does in one go.
-const MEDIUM_GROUP: usize = 4;
+/// Jobs of at most [`MEDIUM_BYTES`] that a thread does in one go, if there are as many for each.
+const MEDIUM_GROUP: usize = 8;
 
 /// Memory that whoever drops it gives back himself: that takes less time than waking a thread of the pool.
 const FREED_AT_ONCE_BYTES: u64 = 1 << 20;
@@ -129,8 +129,9 @@ impl Executor for Pool {
         let (mut small, others): (Vec<_>, Vec<_>) = jobs.into_iter().partition(is_small);
         let (mut medium, large): (Vec<_>, Vec<_>) = others.into_iter().partition(is_medium);
         large.into_iter().for_each(|job| self.spawn(vec![job]));
+        let group = MEDIUM_GROUP.min(medium.len().div_ceil(self.pool.current_num_threads()));
         while !medium.is_empty() {
-            self.spawn(medium.drain(..MEDIUM_GROUP.min(medium.len())).collect());
+            self.spawn(medium.drain(..group.min(medium.len())).collect());
         }
         if small.len() <= AT_ONCE_MAX {
             return small.into_iter().map(|job| compute(job, &self.buffers)).collect();

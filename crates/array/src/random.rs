@@ -55,10 +55,12 @@ impl<T, F: Fn(u64) -> T> Loop for Fill<'_, T, F> {
     }
 }
 
-/// The upper half of the product with a width of up to 2^32, from products of 32 bits, of which none overflows.
+/// The upper half of the product with a width, of which this is one less, from products of 32 bits, of which none overflows. That it is
+/// a u32 tells the compiler so: of int64, products of 64 bits took 40% more time.
 #[inline(always)]
-fn upper_half(bits: u64, width: u64) -> u64 {
-    ((bits >> 32) * width + (((bits & u64::from(u32::MAX)) * width) >> 32)) >> 32
+fn upper_half(bits: u64, width_less_one: u32) -> u64 {
+    let times_width = |half: u64| half * u64::from(width_less_one) + half;
+    (times_width(bits >> 32) + (times_width(bits & u64::from(u32::MAX)) >> 32)) >> 32
 }
 
 /// Fills `out` with elements `start..` of the int32 array of this seed: uniform in `low..=high_inclusive`.
@@ -70,8 +72,8 @@ fn upper_half(bits: u64, width: u64) -> u64 {
 /// If `low > high_inclusive`.
 pub fn fill_int(seed: u64, start: u64, out: &mut [i32], low: i32, high_inclusive: i32) {
     assert!(low <= high_inclusive, "no int in {low}..={high_inclusive}");
-    let width = u64::from(high_inclusive.abs_diff(low)) + 1;
-    let int = |bits: u64| low.wrapping_add_unsigned(upper_half(bits, width) as u32);
+    let width_less_one = high_inclusive.abs_diff(low);
+    let int = move |bits: u64| low.wrapping_add_unsigned(upper_half(bits, width_less_one) as u32);
     Build::best().run(Fill { seed, start, out, number: int });
 }
 
@@ -108,8 +110,8 @@ pub fn fill_double(seed: u64, start: u64, out: &mut [f64], low: f64, high: f64) 
 pub fn fill_long(seed: u64, start: u64, out: &mut [i64], low: i64, high_inclusive: i64) {
     assert!(low <= high_inclusive, "no int in {low}..={high_inclusive}");
     let width = u128::from(high_inclusive.abs_diff(low)) + 1;
-    if width <= 1 << 32 {
-        let short = |bits: u64| low.wrapping_add_unsigned(upper_half(bits, width as u64));
+    if let Ok(width_less_one) = u32::try_from(width - 1) {
+        let short = move |bits: u64| low.wrapping_add_unsigned(upper_half(bits, width_less_one));
         return Build::best().run(Fill { seed, start, out, number: short });
     }
     let long = |bits: u64| low.wrapping_add_unsigned(((u128::from(bits) * width) >> 64) as u64);
@@ -186,6 +188,19 @@ mod tests {
             let count = values.iter().filter(|&&value| value == face).count();
             // Ten standard deviations, each sqrt(70000 * 1/7 * 6/7) = 93.
             assert!(count.abs_diff(10_000) < 930, "{count} of {face}");
+        }
+    }
+
+    /// However it is multiplied.
+    #[test]
+    fn ints_are_the_upper_half_of_the_product_with_the_width() {
+        let mut values = [0; 1000];
+        for width in [1_u64, 2, 3, 1000, (1 << 31) + 1, (1 << 32) - 1, 1 << 32, (1 << 32) + 1, 1 << 62] {
+            fill_long(13, 5, &mut values, -7, -7 + (width as i64 - 1));
+            for (index, value) in (5..).zip(values) {
+                let expected = -7 + ((u128::from(bits(13, index)) * u128::from(width)) >> 64) as i64;
+                assert_eq!(value, expected, "width {width}, element {index}");
+            }
         }
     }
 

@@ -22,8 +22,9 @@ use std::fmt;
 /// them to another thread.
 pub const CHUNK: usize = 8192;
 
-/// The same of what is only reduced, which stays in no cache: what a chunk costs beside its elements, some 250 ns, is less of it then.
-const REDUCED_CHUNK: usize = 4 * CHUNK;
+/// The same of what is only reduced. Nobody goes through a chunk of it again, so it need not fit a cache, and what it costs beside its
+/// elements, some 250 ns, is less of it.
+pub(super) const REDUCED_CHUNK: usize = 4 * CHUNK;
 
 /// Results of fewer bytes are written through the caches, where whoever reads them next finds them: the second-level cache of the CPUs
 /// in use has 256 KiB to 2 MiB.

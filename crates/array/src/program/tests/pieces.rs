@@ -1,14 +1,29 @@
 //! Borders of blocks and chunks, cuts, threads, and checksums.
 
 use super::super::machine::BLOCK;
-use super::super::run::CHUNK;
+use super::super::run::{CHUNK, REDUCED_CHUNK};
 use super::*;
 use crate::checksum::crc32c;
 use crate::{Partial, Tree, random};
 
 /// Lengths around the borders of blocks and chunks.
-const LENGTHS: [usize; 12] =
-    [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, CHUNK - 1, CHUNK, CHUNK + 1, CHUNK + BLOCK, 2 * CHUNK, 2 * CHUNK + 1, 30_000];
+const LENGTHS: [usize; 15] = [
+    0,
+    1,
+    BLOCK - 1,
+    BLOCK,
+    BLOCK + 1,
+    CHUNK - 1,
+    CHUNK,
+    CHUNK + 1,
+    CHUNK + BLOCK,
+    2 * CHUNK,
+    2 * CHUNK + 1,
+    30_000,
+    REDUCED_CHUNK,
+    REDUCED_CHUNK + 1,
+    2 * REDUCED_CHUNK + BLOCK + 1,
+];
 
 fn ints(len: usize) -> Vec<i32> {
     let mut values = vec![0; len];

@@ -28,8 +28,8 @@ const GROUP: usize = 8;
 /// A computation that goes through no more bytes takes below half a millisecond: less than telling of it pays.
 const MEDIUM_BYTES: u64 = 4 << 20;
 
-/// Jobs of at most [`MEDIUM_BYTES`] that a thread does in one go, if there are as many for each.
-const MEDIUM_GROUP: usize = 8;
+/// Jobs of at most [`MEDIUM_BYTES`] that a thread does in one go; twice as many if it is the only one, as nobody else could take them.
+const MEDIUM_GROUP: usize = 4;
 
 /// Memory that whoever drops it gives back himself: that takes less time than waking a thread of the pool.
 const FREED_AT_ONCE_BYTES: u64 = 1 << 20;
@@ -129,7 +129,7 @@ impl Executor for Pool {
         let (mut small, others): (Vec<_>, Vec<_>) = jobs.into_iter().partition(is_small);
         let (mut medium, large): (Vec<_>, Vec<_>) = others.into_iter().partition(is_medium);
         large.into_iter().for_each(|job| self.spawn(vec![job]));
-        let group = MEDIUM_GROUP.min(medium.len().div_ceil(self.pool.current_num_threads()));
+        let group = if self.pool.current_num_threads() == 1 { 2 * MEDIUM_GROUP } else { MEDIUM_GROUP };
         while !medium.is_empty() {
             self.spawn(medium.drain(..group.min(medium.len())).collect());
         }

@@ -3,7 +3,8 @@
 usage: elementary.py FOLDER
 
 Reads arguments from FOLDER/NAME.points.a and .b and writes the results to FOLDER/NAME.points.out, all raw doubles. Prints
-for each function its name and the nanoseconds per element of FOLDER/NAME.block.a and .b, on one thread.
+for each function its name and the nanoseconds per element of FOLDER/NAME.block.a and .b, and of FOLDER/NAME.missing.a and .b,
+on one thread.
 """
 
 import pathlib
@@ -43,9 +44,9 @@ def main():
             return [numpy.fromfile(folder / f"{name}.{kind}.{which}") for which in ("ab" if name in BINARY else "a")]
 
         function(*arguments("points")).tofile(folder / f"{name}.points.out")
-        times[name] = nanoseconds(function, arguments("block"))
-        print(name, f"{times[name]:.2f}")
-    print("sin_cos", f"{times['sin'] + times['cos']:.2f}")
+        times[name] = [nanoseconds(function, arguments(kind)) for kind in ("block", "missing")]
+        print(name, *(f"{time:.2f}" for time in times[name]))
+    print("sin_cos", *(f"{sin + cos:.2f}" for sin, cos in zip(times["sin"], times["cos"])))
 
 
 main()

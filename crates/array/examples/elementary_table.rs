@@ -75,6 +75,19 @@ impl Function {
         (uniform(1), uniform(2))
     }
 
+    /// The same with every other first argument missing, which a NaN stands for.
+    fn block_half_missing(self) -> (Vec<f64>, Vec<f64>) {
+        let (mut a, b) = self.block();
+        a.iter_mut().step_by(2).for_each(|x| *x = f64::NAN);
+        (a, b)
+    }
+
+    /// Nanoseconds for each of these.
+    fn time(self, (a, b): &(Vec<f64>, Vec<f64>)) -> f64 {
+        let mut output = vec![0.0; a.len()];
+        nanoseconds(|| self.run(a, b, &mut output))
+    }
+
     fn run(self, a: &[f64], b: &[f64], output: &mut [f64]) {
         match self {
             Function::Unary(function) => function.run(Build::best(), a, output),
@@ -116,18 +129,18 @@ fn read(folder: &Path, name: &str) -> std::io::Result<Vec<f64>> {
     Ok(bytemuck::pod_collect_to_vec(&fs::read(folder.join(name))?))
 }
 
-/// The table's row, with NumPy's time.
-fn row(function: Function, folder: &Path, numpy_time: &str) -> Result<String, Box<dyn Error>> {
+/// The table's row, with NumPy's times.
+fn row(function: Function, folder: &Path, numpy: &NumPyTimes) -> Result<String, Box<dyn Error>> {
     let name = function.name();
     let (a, b) = function.points();
     let mut ours = vec![0.0; a.len()];
     function.run(&a, &b, &mut ours);
     let (error, numpy_error) = function.worst((&a, &b), &ours, &read(folder, &format!("{name}.points.out"))?);
 
-    let (a, b) = function.block();
-    let mut output = vec![0.0; BLOCK];
-    let time = nanoseconds(|| function.run(&a, &b, &mut output));
-    Ok(format!("| {name} | {time:.2} | {error:.3} | {numpy_time} | {} |\n", shown(numpy_error)))
+    let [time, half_missing] = [function.block(), function.block_half_missing()].map(|block| function.time(&block));
+    let NumPyTimes { usual, half_missing: numpy_half_missing, .. } = numpy;
+    let numpy = format!("{usual} | {numpy_half_missing} | {}", shown(numpy_error));
+    Ok(format!("| {name} | {time:.2} | {half_missing:.2} | {error:.3} | {numpy} |\n"))
 }
 
 /// An error in three digits behind the point, or when that is not what matters, as a power of 10.
@@ -135,10 +148,18 @@ fn shown(error: f64) -> String {
     if error < 100.0 { format!("{error:.3}") } else { format!("{error:.0e}") }
 }
 
-/// NumPy's times by the names of the functions, as it prints them.
-fn run_numpy(python: &str, folder: &Path) -> Result<Vec<(String, String)>, Box<dyn Error>> {
+/// NumPy's times for a function, as it prints them.
+struct NumPyTimes {
+    name: String,
+    usual: String,
+    half_missing: String,
+}
+
+/// NumPy's version, and its times.
+fn run_numpy(python: &str, folder: &Path) -> Result<(String, Vec<NumPyTimes>), Box<dyn Error>> {
     for function in Function::all() {
-        for (kind, (a, b)) in [("points", function.points()), ("block", function.block())] {
+        let blocks = [("block", function.block()), ("missing", function.block_half_missing())];
+        for (kind, (a, b)) in [("points", function.points())].into_iter().chain(blocks) {
             write(folder, &format!("{}.{kind}.a", function.name()), &a)?;
             write(folder, &format!("{}.{kind}.b", function.name()), &b)?;
         }
@@ -148,8 +169,14 @@ fn run_numpy(python: &str, folder: &Path) -> Result<Vec<(String, String)>, Box<d
     if !output.status.success() {
         return Err(format!("{python} failed: {}", String::from_utf8_lossy(&output.stderr)).into());
     }
-    let pair = |line: &str| line.split_once(' ').map(|(name, time)| (name.to_string(), time.to_string()));
-    Ok(String::from_utf8(output.stdout)?.lines().filter_map(pair).collect())
+    let printed = String::from_utf8(output.stdout)?;
+    let mut lines = printed.lines().map(|line| line.split(' ').map(str::to_string).collect::<Vec<_>>());
+    let version = lines.next().and_then(|words| words.into_iter().nth(1)).ok_or("NumPy printed nothing")?;
+    let times = |words: Vec<String>| {
+        let [name, usual, half_missing] = <[String; 3]>::try_from(words).map_err(|words| format!("{words:?}"))?;
+        Ok(NumPyTimes { name, usual, half_missing })
+    };
+    Ok((version, lines.map(times).collect::<Result<_, Box<dyn Error>>>()?))
 }
 
 fn machine() -> String {
@@ -161,20 +188,21 @@ fn machine() -> String {
 }
 
 fn table(python: &str, folder: &Path) -> Result<String, Box<dyn Error>> {
-    let numpy = run_numpy(python, folder)?;
-    let numpy_time = |name: &str| numpy.iter().find(|(other, _)| other == name).map_or("", |(_, time)| time.as_str());
-    let mut table = format!(
-        "{}. NumPy {}.\n\n| function | ns | max ULP | NumPy: ns | NumPy: max ULP |\n|---|--:|--:|--:|--:|\n",
-        machine(),
-        numpy_time("version")
-    );
+    let (version, numpy) = run_numpy(python, folder)?;
+    let numpy = |name: &str| numpy.iter().find(|times| times.name == name).ok_or(format!("NumPy did not time {name}"));
+    let columns = "| function | ns | half missing | max ULP | NumPy: ns | half missing | max ULP |";
+    let mut table = format!("{}. NumPy {version}.\n\n{columns}\n|---|--:|--:|--:|--:|--:|--:|\n", machine());
     for function in Function::all() {
-        table.push_str(&row(function, folder, numpy_time(function.name()))?);
+        table.push_str(&row(function, folder, numpy(function.name())?)?);
     }
-    let (input, _) = Function::Unary(Unary::Sin).block();
-    let (mut sin, mut cos) = (vec![0.0; BLOCK], vec![0.0; BLOCK]);
-    let time = nanoseconds(|| sin_cos(Build::best(), &input, &mut sin, &mut cos));
-    writeln!(table, "| sin and cos at once | {time:.2} | as each | {} | |", numpy_time("sin_cos"))?;
+    let sin = Function::Unary(Unary::Sin);
+    let [time, half_missing] = [sin.block(), sin.block_half_missing()].map(|(input, _)| {
+        let (mut sin, mut cos) = (vec![0.0; BLOCK], vec![0.0; BLOCK]);
+        nanoseconds(|| sin_cos(Build::best(), &input, &mut sin, &mut cos))
+    });
+    let NumPyTimes { usual, half_missing: numpy_half_missing, .. } = numpy("sin_cos")?;
+    let times = format!("{time:.2} | {half_missing:.2} | as each | {usual} | {numpy_half_missing}");
+    writeln!(table, "| sin and cos at once | {times} | |")?;
     Ok(table)
 }
 

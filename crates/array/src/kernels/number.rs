@@ -156,7 +156,8 @@ macro_rules! floats {
                 let floor = quotient.floor();
                 let near = if quotient - floor > 0.5 { floor + 1.0 } else { floor };
                 let zero: $float = 0.0;
-                if quotient == 0.0 { zero.copysign(a / b) } else { near }
+                let floor = if quotient == 0.0 { zero.copysign(a / b) } else { near };
+                if b == 0.0 { a / b } else { floor }
             }
 
             /// `npy_remainder` after its `fmod`.
@@ -183,14 +184,16 @@ macro_rules! floats {
                 self * other
             }
             fn floor_div(self, other: $float) -> $float {
-                if other == 0.0 { self / other } else { $of_rest::floor_div(self, other, $rem(self, other)) }
+                $of_rest::floor_div(self, other, $rem(self, other))
             }
             fn modulo(self, other: $float) -> $float {
                 $of_rest::modulo(other, $rem(self, other))
             }
             #[inline(always)]
             fn divides_fast(self, other: $float) -> bool {
-                ((self / other).abs() < $whole_max) & (other.abs() < <$float>::INFINITY)
+                // By zero, what is left is a NaN, and a NaN stays one.
+                let is_large = ((self / other).abs() >= $whole_max) & (other != 0.0);
+                !(is_large | (other.abs() == <$float>::INFINITY))
             }
             #[inline(always)]
             fn floor_div_fast(self, other: $float) -> $float {
@@ -291,8 +294,12 @@ mod tests {
                 0.0,
                 -0.0,
                 f64::INFINITY,
+                f64::NAN,
             ] {
                 fast += u32::from(agrees(a, b)) + u32::from(agrees(a as f32, b as f32)) + u32::from(agrees(b, any));
+            }
+            for b in [0.0, -0.0, f64::NAN] {
+                assert!(agrees(any, b) && agrees(tame as f32, b as f32), "{any} by {b}");
             }
         }
         assert!(fast > 1_000_000, "{fast} were computed the fast way");

@@ -64,8 +64,13 @@ impl Function for Asin {
         x.abs() <= 1.0
     }
 
+    #[inline(always)]
+    fn special(x: f64) -> Option<f64> {
+        (!Self::is_usual(x)).then_some(f64::NAN)
+    }
+
     fn unusual(_: f64) -> f64 {
-        f64::NAN
+        unreachable!("it is usual or special")
     }
 }
 
@@ -92,7 +97,12 @@ impl Function for Acos {
         x.abs() <= 1.0
     }
 
+    #[inline(always)]
+    fn special(x: f64) -> Option<f64> {
+        (!Self::is_usual(x)).then_some(f64::NAN)
+    }
+
     fn unusual(_: f64) -> f64 {
-        f64::NAN
+        unreachable!("it is usual or special")
     }
 }

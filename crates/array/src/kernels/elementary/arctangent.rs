@@ -71,8 +71,14 @@ impl Function for Atan {
         x.abs() <= MAX
     }
 
-    fn unusual(x: f64) -> f64 {
-        libm::atan(x)
+    #[inline(always)]
+    fn special(x: f64) -> Option<f64> {
+        let far = std::f64::consts::FRAC_PI_2.copysign(x);
+        (!Self::is_usual(x)).then_some(if x.is_nan() { f64::NAN } else { far })
+    }
+
+    fn unusual(_: f64) -> f64 {
+        unreachable!("it is usual or special")
     }
 }
 
@@ -90,6 +96,16 @@ impl Function2 for Atan2 {
         let (a, b) = (x.abs(), y.abs());
         let is_fit = |value: f64| (value == 0.0) | (value >= MIN);
         (a <= MAX) & (b <= MAX) & is_fit(a) & is_fit(b) & (a + b > 0.0)
+    }
+
+    /// The origin is on the first axis, on the side of the sign of its zero.
+    #[inline(always)]
+    fn special(y: f64, x: f64) -> Option<f64> {
+        if x.is_nan() | y.is_nan() {
+            return Some(f64::NAN);
+        }
+        let angle = if x.is_sign_negative() { std::f64::consts::PI } else { 0.0 };
+        ((x == 0.0) & (y == 0.0)).then_some(angle.copysign(y))
     }
 
     /// Scaled to where [`angle`] holds. What underflows then is too small to be seen in an angle from pi/2 on; the angles

@@ -50,11 +50,14 @@ fn parts(x: f64) -> ((f64, f64), (f64, f64)) {
     (sinh, cosh)
 }
 
-/// `e^x / 2` for `x >= MAX`: so are sinh and cosh.
+/// Infinity is its own hyperbolic sine.
+#[inline(always)]
+fn special(x: f64) -> Option<f64> {
+    (!x.is_finite()).then_some(if x.is_nan() { f64::NAN } else { x })
+}
+
+/// `e^x / 2` for a finite `x >= MAX`: so are sinh and cosh.
 fn half_exp(x: f64) -> f64 {
-    if !x.is_finite() {
-        return x;
-    }
     const LN2: (f64, f64) = (std::f64::consts::LN_2, f64::from_bits(0x3C7A_BC9E_3B39_803F));
     let (high, low) = fast_sum(x, -LN2.0);
     exp(high, low - LN2.1)
@@ -75,6 +78,11 @@ impl Function for Sinh {
         x.abs() < MAX
     }
 
+    #[inline(always)]
+    fn special(x: f64) -> Option<f64> {
+        special(x)
+    }
+
     fn unusual(x: f64) -> f64 {
         half_exp(x.abs()).copysign(x)
     }
@@ -93,6 +101,11 @@ impl Function for Cosh {
     #[inline(always)]
     fn is_usual(x: f64) -> bool {
         x.abs() < MAX
+    }
+
+    #[inline(always)]
+    fn special(x: f64) -> Option<f64> {
+        special(x.abs())
     }
 
     fn unusual(x: f64) -> f64 {
@@ -119,7 +132,7 @@ impl Function for Tanh {
         !x.is_nan()
     }
 
-    fn unusual(x: f64) -> f64 {
-        x
+    fn unusual(_: f64) -> f64 {
+        unreachable!("it is usual or special")
     }
 }

@@ -124,6 +124,18 @@ fn is_positive_normal(x: f64) -> bool {
     (f64::MIN_POSITIVE..=f64::MAX).contains(&x)
 }
 
+/// The logarithms, to any base, of what has none, of zero and infinity.
+#[inline(always)]
+fn special(x: f64) -> Option<f64> {
+    if x.is_nan() | (x < 0.0) {
+        Some(f64::NAN)
+    } else if x == 0.0 {
+        Some(f64::NEG_INFINITY)
+    } else {
+        (x == f64::INFINITY).then_some(x)
+    }
+}
+
 /// The natural logarithm.
 pub struct Log;
 
@@ -136,6 +148,11 @@ impl Function for Log {
     #[inline(always)]
     fn is_usual(x: f64) -> bool {
         is_positive_normal(x)
+    }
+
+    #[inline(always)]
+    fn special(x: f64) -> Option<f64> {
+        special(x)
     }
 
     fn unusual(x: f64) -> f64 {
@@ -159,6 +176,11 @@ impl Function for Log2 {
     #[inline(always)]
     fn is_usual(x: f64) -> bool {
         is_positive_normal(x)
+    }
+
+    #[inline(always)]
+    fn special(x: f64) -> Option<f64> {
+        special(x)
     }
 
     fn unusual(x: f64) -> f64 {
@@ -186,6 +208,11 @@ impl Function for Log10 {
         is_positive_normal(x)
     }
 
+    #[inline(always)]
+    fn special(x: f64) -> Option<f64> {
+        special(x)
+    }
+
     fn unusual(x: f64) -> f64 {
         libm::log10(x)
     }
@@ -207,6 +234,11 @@ impl Function for Log1p {
     #[inline(always)]
     fn is_usual(x: f64) -> bool {
         x > -1.0 && x <= f64::MAX
+    }
+
+    #[inline(always)]
+    fn special(x: f64) -> Option<f64> {
+        special(1.0 + x)
     }
 
     fn unusual(x: f64) -> f64 {

@@ -1,4 +1,7 @@
 //! The loops over slices: a fast path for all, then the few elements again that it does not hold for.
+//!
+//! Most of those are special values: zeros, infinities, NaNs that stand for what is missing. They may be half of an array, and are known
+//! without computing.
 
 use super::exponential;
 use crate::kernels::Loop;
@@ -45,7 +48,13 @@ pub trait Function {
     fn usual(x: f64) -> f64;
     /// Whether `usual` holds.
     fn is_usual(x: f64) -> bool;
-    /// Its value elsewhere; any NaN.
+    /// Its value of some arguments that `usual` does not hold for, all that give a NaN among them. Without branches, too: comparisons
+    /// and choices only.
+    #[inline(always)]
+    fn special(x: f64) -> Option<f64> {
+        x.is_nan().then_some(f64::NAN)
+    }
+    /// Its value elsewhere.
     fn unusual(x: f64) -> f64;
 }
 
@@ -55,14 +64,10 @@ pub trait Function2 {
     fn usual(a: f64, b: f64) -> f64;
     /// As [`Function::is_usual`].
     fn is_usual(a: f64, b: f64) -> bool;
+    /// As [`Function::special`].
+    fn special(a: f64, b: f64) -> Option<f64>;
     /// As [`Function::unusual`].
     fn unusual(a: f64, b: f64) -> f64;
-}
-
-/// One NaN for all: which one the arithmetic gives differs between CPUs.
-#[inline(always)]
-fn one_nan(x: f64) -> f64 {
-    if x.is_nan() { f64::NAN } else { x }
 }
 
 /// The loop over slices of equal length: elements, results.
@@ -88,14 +93,40 @@ impl<F: Function, T: Float> Loop for Map<'_, F, T> {
     }
 }
 
-/// Computes again what lies beyond the fast path. Only those elements, so that no result depends on its neighbours.
-#[cold]
-#[inline(never)]
+/// Computes again what lies beyond the fast path. Only those elements, so that no result depends on its neighbours; and one NaN for all:
+/// which one the arithmetic gives differs between CPUs.
+#[inline(always)]
 pub fn replace<F: Function, T: Float>(input: &[T], output: &mut [T]) {
+    if !replace_special(input, output, F::is_usual, F::special) {
+        replace_others::<F, T>(input, output);
+    }
+}
+
+/// Puts special values into their places. Whether all others are usual.
+#[inline(always)]
+pub fn replace_special<T: Float>(
+    input: &[T],
+    output: &mut [T],
+    is_usual: impl Fn(f64) -> bool,
+    special: impl Fn(f64) -> Option<f64>,
+) -> bool {
+    let mut known = true;
     for (&x, y) in input.iter().zip(output) {
         let x = x.into();
-        if !F::is_usual(x) {
-            *y = T::rounded(one_nan(F::unusual(x)));
+        let special = special(x);
+        *y = special.map_or(*y, T::rounded);
+        known &= special.is_some() | is_usual(x);
+    }
+    known
+}
+
+#[cold]
+#[inline(never)]
+fn replace_others<F: Function, T: Float>(input: &[T], output: &mut [T]) {
+    for (&x, y) in input.iter().zip(output) {
+        let x = x.into();
+        if !F::is_usual(x) && F::special(x).is_none() {
+            *y = T::rounded(F::unusual(x));
         }
     }
 }
@@ -122,12 +153,26 @@ impl<F: Function2> Loop for Map2<'_, F> {
     }
 }
 
+/// As [`replace`].
+#[inline(always)]
+fn replace2<F: Function2>(a: &[f64], b: &[f64], output: &mut [f64]) {
+    let mut known = true;
+    for ((&a, &b), y) in a.iter().zip(b).zip(output.iter_mut()) {
+        let special = F::special(a, b);
+        *y = special.unwrap_or(*y);
+        known &= special.is_some() | F::is_usual(a, b);
+    }
+    if !known {
+        replace_others2::<F>(a, b, output);
+    }
+}
+
 #[cold]
 #[inline(never)]
-fn replace2<F: Function2>(a: &[f64], b: &[f64], output: &mut [f64]) {
+fn replace_others2<F: Function2>(a: &[f64], b: &[f64], output: &mut [f64]) {
     for ((&a, &b), y) in a.iter().zip(b).zip(output) {
-        if !F::is_usual(a, b) {
-            *y = one_nan(F::unusual(a, b));
+        if !F::is_usual(a, b) && F::special(a, b).is_none() {
+            *y = F::unusual(a, b);
         }
     }
 }

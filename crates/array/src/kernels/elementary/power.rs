@@ -31,6 +31,23 @@ impl Function2 for Pow {
         is_normal & (y.abs() <= f64::MAX) & ((x > 0.0) | (y == y.trunc()))
     }
 
+    /// A y of 0 gives 1 with all x, and an x of 1 with all y. The powers of zero and infinity are these, with the sign of x if y is odd.
+    #[inline(always)]
+    fn special(x: f64, y: f64) -> Option<f64> {
+        let has_fraction = y != y.trunc();
+        let is_odd = !has_fraction & (0.5 * y != (0.5 * y).trunc());
+        let is_zero = (x == 0.0) == (y > 0.0);
+        let power = if is_zero { 0.0 } else { f64::INFINITY };
+        if (y == 0.0) | (x == 1.0) {
+            Some(1.0)
+        } else if x.is_nan() | y.is_nan() | ((x < 0.0) & x.is_finite() & has_fraction) {
+            Some(f64::NAN)
+        } else {
+            let is_known = ((x == 0.0) | x.is_infinite()) & y.is_finite();
+            is_known.then_some(if is_odd { power.copysign(x) } else { power })
+        }
+    }
+
     fn unusual(x: f64, y: f64) -> f64 {
         libm::pow(x, y)
     }

@@ -23,6 +23,14 @@ impl Function2 for Fmod {
         ((x / y).abs() < TWO_53) & (y.abs() <= f64::MAX)
     }
 
+    #[inline(always)]
+    fn special(x: f64, y: f64) -> Option<f64> {
+        if !x.is_finite() | y.is_nan() | (y == 0.0) {
+            return Some(f64::NAN);
+        }
+        y.is_infinite().then_some(x)
+    }
+
     fn unusual(x: f64, y: f64) -> f64 {
         libm::fmod(x, y)
     }

@@ -38,16 +38,16 @@ impl Function for Cbrt {
         (MIN..=MAX).contains(&x.abs())
     }
 
+    #[inline(always)]
+    fn special(x: f64) -> Option<f64> {
+        let is_itself = (x == 0.0) | !x.is_finite();
+        is_itself.then_some(if x.is_nan() { f64::NAN } else { x })
+    }
+
     fn unusual(x: f64) -> f64 {
         const ROOT_OF_UP: f64 = f64::from_bits((1023 + 200) << 52);
         const ROOT_OF_DOWN: f64 = f64::from_bits((1023 - 200) << 52);
-        if x == 0.0 || !x.is_finite() {
-            x
-        } else if x.abs() > 1.0 {
-            Self::usual(x * DOWN) * ROOT_OF_UP
-        } else {
-            Self::usual(x * UP) * ROOT_OF_DOWN
-        }
+        if x.abs() > 1.0 { Self::usual(x * DOWN) * ROOT_OF_UP } else { Self::usual(x * UP) * ROOT_OF_DOWN }
     }
 }
 
@@ -90,14 +90,21 @@ impl Function2 for Hypot {
         (a <= MAX) & (b <= MAX) & ((a >= MIN) | (b >= MIN))
     }
 
+    /// The length is infinite if one of them is, whatever the other.
+    #[inline(always)]
+    fn special(a: f64, b: f64) -> Option<f64> {
+        if a.is_infinite() | b.is_infinite() {
+            Some(f64::INFINITY)
+        } else if a.is_nan() | b.is_nan() {
+            Some(f64::NAN)
+        } else {
+            ((a == 0.0) & (b == 0.0)).then_some(0.0)
+        }
+    }
+
     /// Scaled to where `usual` holds. What underflows then is too small to be seen in the length.
     fn unusual(a: f64, b: f64) -> f64 {
-        let greater = a.abs().max(b.abs());
-        if a.is_infinite() || b.is_infinite() {
-            f64::INFINITY
-        } else if a.is_nan() || b.is_nan() || greater == 0.0 {
-            a.abs() + b.abs()
-        } else if greater > 1.0 {
+        if a.abs().max(b.abs()) > 1.0 {
             Self::usual(a * DOWN, b * DOWN) * UP
         } else {
             Self::usual(a * UP, b * UP) * DOWN

@@ -129,6 +129,11 @@ impl Function for Sin {
         is_near(x)
     }
 
+    #[inline(always)]
+    fn special(x: f64) -> Option<f64> {
+        (!x.is_finite()).then_some(f64::NAN)
+    }
+
     fn unusual(x: f64) -> f64 {
         libm::sin(x)
     }
@@ -146,6 +151,11 @@ impl Function for Cos {
     #[inline(always)]
     fn is_usual(x: f64) -> bool {
         is_near(x)
+    }
+
+    #[inline(always)]
+    fn special(x: f64) -> Option<f64> {
+        (!x.is_finite()).then_some(f64::NAN)
     }
 
     fn unusual(x: f64) -> f64 {
@@ -173,6 +183,11 @@ impl Function for Tan {
     #[inline(always)]
     fn is_usual(x: f64) -> bool {
         is_near(x)
+    }
+
+    #[inline(always)]
+    fn special(x: f64) -> Option<f64> {
+        (!x.is_finite()).then_some(f64::NAN)
     }
 
     fn unusual(x: f64) -> f64 {

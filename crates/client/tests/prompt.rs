@@ -304,6 +304,11 @@ impl Terminal {
         self
     }
 
+    /// Types this when a line of numbers is read: what is typed in between is the terminal's, and so are Ctrl-C and Ctrl-D.
+    fn at_numbers(&mut self, keys: &str) -> &mut Terminal {
+        self.wait_for("\x1b[K").press(keys)
+    }
+
     fn enter(&mut self, command: &str) -> &mut Terminal {
         self.at_prompt(command).press(ENTER)
     }
@@ -436,14 +441,10 @@ fn questions_are_asked() {
     }
     assert_eq!(world.asked("DELETE_ARRAY"), 0);
     terminal.enter("delete a").wait_for("[y/N] ").press("y\r").wait_for("'a' is deleted");
-    terminal.enter("create m").wait_for("Ctrl-D ends them").press("1 2.5\r3 4\r").press(CTRL_D);
-    terminal
-        .wait_for("m@v2: 2 x 2 elements of float64")
-        .enter("create n")
-        .wait_for("Ctrl-D ends them")
-        .wait_for("\x1b[K");
-    terminal.press("1\r").wait_for("\x1b[K"); // what is typed in between is the terminal's, and so is a Ctrl-C
-    terminal.press(CTRL_C).wait_for("error: nothing was done").at_prompt(UP).wait_for("create n");
+    terminal.enter("create m").wait_for("Ctrl-D ends them");
+    terminal.at_numbers("1 2.5\r").at_numbers("3 4\r").at_numbers(CTRL_D).wait_for("m@v2: 2 x 2 elements of float64");
+    terminal.enter("create n").wait_for("Ctrl-D ends them").at_numbers("1\r").at_numbers(CTRL_C);
+    terminal.wait_for("error: nothing was done").at_prompt(UP).wait_for("create n");
     terminal.press(CTRL_C).at_prompt(CTRL_D);
     assert_eq!(terminal.code(), 0);
     assert_eq!(world.asked("CREATE_ARRAY"), 2);

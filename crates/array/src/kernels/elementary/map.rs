@@ -48,8 +48,8 @@ pub trait Function {
     fn usual(x: f64) -> f64;
     /// Whether `usual` holds.
     fn is_usual(x: f64) -> bool;
-    /// Its value of some arguments that `usual` does not hold for, all that give a NaN among them. Without branches, too: comparisons
-    /// and choices only.
+    /// Its value of some arguments, all that give a NaN among them; the same as `usual` gives if that holds. Without branches, too:
+    /// comparisons and choices only.
     #[inline(always)]
     fn special(x: f64) -> Option<f64> {
         x.is_nan().then_some(f64::NAN)

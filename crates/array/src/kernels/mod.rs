@@ -21,6 +21,8 @@ pub mod stream;
 
 pub use build::{Build, Loop};
 
+use elementary::Map;
+
 /// Names the bits these kernels give. Workers with the same id give the same bits for the same input.
 ///
 /// It changes whenever a bit of a result does, also through a new version of the `libm` crate; a test holds
@@ -36,7 +38,8 @@ pub const KERNELS_ID: &str = "darray-3";
 /// # Panics
 /// If the slices have different lengths.
 pub fn example1(input: &[f64], output: &mut [f64]) {
-    Build::best().run(example1::Example1(input, output));
+    assert_eq!(input.len(), output.len(), "a kernel needs as many results as elements");
+    Build::best().run(Map(example1::Example1, input, output));
 }
 
 /// `trunc((x ln x) mod 7)` where x is a multiple of 3 or in `500..=1000`, else x itself.

@@ -156,8 +156,13 @@ macro_rules! floats {
                 let floor = quotient.floor();
                 let near = if quotient - floor > 0.5 { floor + 1.0 } else { floor };
                 let zero: $float = 0.0;
-                let floor = if quotient == 0.0 { zero.copysign(a / b) } else { near };
-                if b == 0.0 { a / b } else { floor }
+                if b == 0.0 {
+                    a / b
+                } else if quotient == 0.0 {
+                    zero.copysign(a / b)
+                } else {
+                    near
+                }
             }
 
             /// `npy_remainder` after its `fmod`.

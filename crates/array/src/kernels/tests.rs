@@ -224,11 +224,11 @@ fn builds_give_the_same_bits() {
     ints.extend(-3_000..3_000);
 
     let (mut expected1, mut expected2) = (vec![0.0; doubles.len()], vec![0; ints.len()]);
-    Build::all()[0].run(example1::Example1(&doubles, &mut expected1));
+    Build::all()[0].run(Map(example1::Example1, &doubles, &mut expected1));
     Build::all()[0].run(example2::Example2(&ints, &mut expected2));
     for build in Build::all() {
         let (mut found1, mut found2) = (vec![0.0; doubles.len()], vec![0; ints.len()]);
-        build.run(example1::Example1(&doubles, &mut found1));
+        build.run(Map(example1::Example1, &doubles, &mut found1));
         build.run(example2::Example2(&ints, &mut found2));
         assert!(found1.iter().map(|y| y.to_bits()).eq(expected1.iter().map(|y| y.to_bits())), "{build:?}");
         assert_eq!(found2, expected2, "{build:?}");

@@ -4,7 +4,7 @@ use std::f64::consts::{LN_2, LOG2_E};
 
 use super::double_double::{ROUND, fast_sum, polynomial, product, sum};
 use super::logarithm::{LN2_HIGH, LN2_LOW};
-use super::map::{BLOCK, Float, Function, replace_special};
+use super::map::{BLOCK, Float, Function, itself_unless_finite, replace_special};
 use crate::kernels::Loop;
 
 /// Above, the exponential function is infinite.
@@ -192,7 +192,7 @@ impl Function for Expm1 {
 
     #[inline(always)]
     fn special(x: f64) -> Option<f64> {
-        if x <= -700.0 { Some(-1.0) } else { (!x.is_finite()).then_some(if x.is_nan() { f64::NAN } else { x }) }
+        if x <= -700.0 { Some(-1.0) } else { itself_unless_finite(x) }
     }
 
     fn unusual(x: f64) -> f64 {

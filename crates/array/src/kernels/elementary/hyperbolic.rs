@@ -6,7 +6,7 @@
 
 use super::double_double::{divide, fast_sum, polynomial, product};
 use super::exponential::{self, exp};
-use super::map::Function;
+use super::map::{Function, itself_unless_finite};
 
 /// Up to here, in absolute value, [`parts`] holds: the powers of 2 are normal.
 const MAX: f64 = 700.0;
@@ -50,12 +50,6 @@ fn parts(x: f64) -> ((f64, f64), (f64, f64)) {
     (sinh, cosh)
 }
 
-/// Infinity is its own hyperbolic sine.
-#[inline(always)]
-fn special(x: f64) -> Option<f64> {
-    (!x.is_finite()).then_some(if x.is_nan() { f64::NAN } else { x })
-}
-
 /// `e^x / 2` for a finite `x >= MAX`: so are sinh and cosh.
 fn half_exp(x: f64) -> f64 {
     const LN2: (f64, f64) = (std::f64::consts::LN_2, f64::from_bits(0x3C7A_BC9E_3B39_803F));
@@ -80,7 +74,7 @@ impl Function for Sinh {
 
     #[inline(always)]
     fn special(x: f64) -> Option<f64> {
-        special(x)
+        itself_unless_finite(x)
     }
 
     fn unusual(x: f64) -> f64 {
@@ -105,7 +99,7 @@ impl Function for Cosh {
 
     #[inline(always)]
     fn special(x: f64) -> Option<f64> {
-        special(x.abs())
+        itself_unless_finite(x.abs())
     }
 
     fn unusual(x: f64) -> f64 {

@@ -70,6 +70,18 @@ pub trait Function2 {
     fn unusual(a: f64, b: f64) -> f64;
 }
 
+/// What a function has of infinities and NaNs that has no number there.
+#[inline(always)]
+pub fn nan_unless_finite(x: f64) -> Option<f64> {
+    (!x.is_finite()).then_some(f64::NAN)
+}
+
+/// What a function has of infinities and NaNs that leaves them as they are.
+#[inline(always)]
+pub fn itself_unless_finite(x: f64) -> Option<f64> {
+    (!x.is_finite()).then_some(if x.is_nan() { f64::NAN } else { x })
+}
+
 /// The loop over slices of equal length: elements, results.
 pub struct Map<'a, F, T>(pub F, pub &'a [T], pub &'a mut [T]);
 

@@ -27,10 +27,11 @@ pub use map::Float;
 
 pub(super) use double_double::ROUND;
 pub(super) use logarithm::ln;
+pub(super) use map::{Function, Map, nan_unless_finite};
 pub(super) use trigonometric::{SIN_COS_MAX, sin_plus_cos};
 
 use super::Build;
-use map::{Map, Map2};
+use map::Map2;
 
 /// A function of one number.
 ///

@@ -1,7 +1,7 @@
 //! Roots: the cube root, and the length of a vector.
 
 use super::double_double::{fast_sum, polynomial, product};
-use super::map::{Function, Function2};
+use super::map::{Function, Function2, itself_unless_finite};
 
 /// Powers of 2 whose exponents are multiples of 3, for numbers whose squares or cubes overflow or underflow.
 const UP: f64 = f64::from_bits((1023 + 600) << 52);
@@ -40,8 +40,7 @@ impl Function for Cbrt {
 
     #[inline(always)]
     fn special(x: f64) -> Option<f64> {
-        let is_itself = (x == 0.0) | !x.is_finite();
-        is_itself.then_some(if x.is_nan() { f64::NAN } else { x })
+        if x == 0.0 { Some(x) } else { itself_unless_finite(x) }
     }
 
     fn unusual(x: f64) -> f64 {

@@ -12,7 +12,7 @@
 #![allow(clippy::excessive_precision)]
 
 use super::double_double::{ROUND, divide, fast_sum, polynomial};
-use super::map::{BLOCK, Float, Function, replace};
+use super::map::{BLOCK, Float, Function, nan_unless_finite, replace};
 use crate::kernels::Loop;
 
 /// Up to here, in absolute value, [`reduce`] holds, and what uses it. Its multiple of pi/2 then has less than 47 bits.
@@ -131,7 +131,7 @@ impl Function for Sin {
 
     #[inline(always)]
     fn special(x: f64) -> Option<f64> {
-        (!x.is_finite()).then_some(f64::NAN)
+        nan_unless_finite(x)
     }
 
     fn unusual(x: f64) -> f64 {
@@ -155,7 +155,7 @@ impl Function for Cos {
 
     #[inline(always)]
     fn special(x: f64) -> Option<f64> {
-        (!x.is_finite()).then_some(f64::NAN)
+        nan_unless_finite(x)
     }
 
     fn unusual(x: f64) -> f64 {
@@ -187,7 +187,7 @@ impl Function for Tan {
 
     #[inline(always)]
     fn special(x: f64) -> Option<f64> {
-        (!x.is_finite()).then_some(f64::NAN)
+        nan_unless_finite(x)
     }
 
     fn unusual(x: f64) -> f64 {
